@@ -1,0 +1,56 @@
+"""Who and what, as ``branchline.toml`` says it: projects and users. Shapes and checks only; reads no file."""
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+LOCAL = "local"
+"""Client and user of a fleet without a configuration file."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PreviewConfig(_Strict):
+    """``command`` starts the project's own preview; "none" turns it off. Without it, Astro is looked for."""
+
+    command: str | None = None
+
+
+class ProjectConfig(_Strict):
+    """One project: its repository and where people write about it."""
+
+    client: str = LOCAL
+    repo: str
+    slack_channels: tuple[str, ...] = ()
+    github_repos: tuple[str, ...] = ()
+    preview: PreviewConfig = PreviewConfig()
+    trusted: bool = Field(
+        default=False, description="Run the repository's own Claude Code hooks and MCP servers."
+    )
+
+
+class UserConfig(_Strict):
+    """One person: the projects they may use and who they are elsewhere."""
+
+    projects: tuple[str, ...] = ()
+    slack: tuple[str, ...] = ()
+    github: tuple[str, ...] = ()
+
+
+class FleetConfig(BaseModel):
+    """The part of the file that names projects and users; other tables belong to the product settings."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    project: dict[str, ProjectConfig] = Field(default_factory=dict)
+    user: dict[str, UserConfig] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _users_name_known_projects(self) -> Self:
+        for name, user in self.user.items():
+            for project in user.projects:
+                if project not in self.project:
+                    raise ValueError(f'user "{name}" names the project "{project}", which is not configured')
+        return self

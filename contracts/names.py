@@ -1,0 +1,112 @@
+"""Ids from outside become names here and nowhere else: branch, directory, queue, session, ``CONTAINER_ID``.
+
+Every function is injective and its result is safe where it is used, whatever the input: two ids that
+differ by one byte, by case or by a Unicode look-alike get different names, and no name can be read as an
+option, leave a folder or break a ref. An id that is already plain keeps its spelling; any other gets a
+readable slug and 80 bits of SHA-256, so "injective" means up to a collision of those 80 bits.
+
+No I/O, and no decision about who may use which id.
+"""
+
+import hashlib
+import re
+import uuid
+from pathlib import PurePosixPath
+
+from contracts.words import ClientId, ProjectId, ThreadId, TurnId, UserId, WorkerId
+
+ID_LIMIT = 100
+"""Longest id, in characters, that the product accepts from a person or a program."""
+
+_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:@+=-]{{0,{ID_LIMIT - 1}}}")
+_PLAIN = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
+_NAMESPACE = uuid.UUID("6f0c6c2e-6d1b-5d0b-9d0e-6272616e6368")
+_PART_LIMIT = 48
+_QUEUE_LIMIT = 80  # Amazon SQS: at most 80 characters of [A-Za-z0-9_-]
+
+
+def is_id(text: str) -> bool:
+    """Whether ``text`` may be used as a thread or message id by callers of the API."""
+    return _ID.fullmatch(text) is not None
+
+
+def branch(thread_id: ThreadId) -> str:
+    """The thread's git branch, ``thread-{thread_id}`` for a plain id."""
+    return f"thread-{_ref_part(thread_id)}"
+
+
+def conflict_branch(thread_id: ThreadId, *, number: int) -> str:
+    """Where work goes when the thread's branch cannot take it: ``conflict-{n}/thread-{id}``."""
+    return f"conflict-{number}/{branch(thread_id)}"
+
+
+def epoch_ref(worker_id: WorkerId) -> str:
+    """The ref on the remote that fences pushes of earlier owners of this worker id."""
+    return f"refs/branchline/epoch/{_ref_part(worker_id)}"
+
+
+def worker_id(*, client: ClientId, project: ProjectId, user: UserId) -> WorkerId:
+    """``CONTAINER_ID``. A part's own ``-`` is escaped, so the three parts can be told apart again.
+
+    Raises ValueError for an empty part.
+    """
+    if not (client and project and user):
+        raise ValueError("client, project and user must not be empty")
+    return WorkerId("-".join(_part(p) for p in (client, project, user)))
+
+
+def checkout(*, client: ClientId, project: ProjectId, user: UserId) -> PurePosixPath:
+    """The checkout's folder below ``WORKSPACE_PATH``: ``{client}/{user}/{project}``."""
+    return PurePosixPath(_part(client), _part(user), _part(project))
+
+
+def queue(worker: WorkerId, *, prefix: str = "branchline") -> str:
+    """The SQS queue of a worker."""
+    return _queue_name(worker, prefix=prefix, suffix="")
+
+
+def dead_letters(worker: WorkerId, *, prefix: str = "branchline") -> str:
+    """The dead-letter queue of a worker."""
+    return _queue_name(worker, prefix=prefix, suffix="-dead")
+
+
+def session(*, worker: WorkerId, thread_id: ThreadId) -> uuid.UUID:
+    """Claude Code's session id of a thread (RFC 9562 version 5)."""
+    return uuid.uuid5(_NAMESPACE, f"{worker}/{thread_id}")
+
+
+def turn(*, worker: WorkerId, thread_id: ThreadId, sequence: int) -> TurnId:
+    """The turn's id: one per message, the same after any restart."""
+    return TurnId(uuid.uuid5(_NAMESPACE, f"turn/{worker}/{sequence}/{thread_id}").hex[:20])
+
+
+def digest(text: str) -> str:
+    """80 bits of SHA-256 in hex; lone surrogates are taken as they are."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+
+
+def _ref_part(text: str) -> str:
+    plain = _PLAIN.fullmatch(text) and ".." not in text and "--" not in text and not text.endswith(".lock")
+    if plain:
+        return text
+    slug = re.sub(r"[^a-z0-9]+", "-", text[:200].lower()).strip("-")[:30].strip("-") or "x"
+    return f"{slug}--{digest(text)}"
+
+
+def _part(text: str) -> str:
+    escaped = re.sub(
+        rb"[^a-z0-9]", lambda m: b"_%02x" % m.group()[0], text.encode("utf-8", "surrogatepass")
+    ).decode()
+    if len(escaped) <= _PART_LIMIT:
+        return escaped
+    # "_h" cannot come out of the escaping above, so a shortened part never equals a whole one.
+    return f"{re.sub('[^a-z0-9]', '', escaped)[:16]}_h{digest(text)}"
+
+
+def _queue_name(worker: WorkerId, *, prefix: str, suffix: str) -> str:
+    name = f"{prefix}-{worker}"
+    room = _QUEUE_LIMIT - len("-dead")
+    if len(name) > room or not re.fullmatch(r"[a-z0-9_-]+", worker):
+        # "--" cannot stand in a worker id, whose parts are not empty and hold no "-".
+        name = f"{prefix}-{re.sub('[^a-z0-9]', '', worker)[:24]}--{digest(worker)}"
+    return name + suffix
