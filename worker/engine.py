@@ -1,0 +1,269 @@
+"""The loop: looks at the records, asks ``decide`` what to do, does it, until it is told to leave.
+
+Everything is level-triggered: a delivery, a timer or the end of a turn only makes the loop look again. The
+loop itself never waits for Claude Code, git or a push; a turn does, beside it.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+from contracts.events import FINAL
+from contracts.words import TurnState
+from worker import turn
+from worker.closing import Closing, Parts
+from worker.decide import (
+    Action,
+    ClearStop,
+    End,
+    Leave,
+    Lift,
+    Start,
+    Steer,
+    Stop,
+    ahead,
+    decide,
+    wakes_at,
+)
+from worker.errors import LeaseLost
+from worker.log import bound, get_logger
+from worker.ports import Draft, Ending, Inbox, Lease
+from worker.running import RunningTurn
+from worker.turn import Key
+
+log = get_logger()
+
+BACKGROUND_SECONDS = 25.0
+"""How long pushes under way may take when the worker leaves."""
+PREVIEW_CHECK_SECONDS = 30.0
+
+
+class Left(StrEnum):
+    """Why the loop ended."""
+
+    DRAINED = "drained"
+    IDLE = "idle"
+    LEASE_LOST = "lease_lost"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """Times in seconds: how often to look without being rung, and after how long to leave when idle."""
+
+    look: float = 60.0
+    idle: float = 1200.0
+
+
+class Engine:
+    """One worker's loop. ``run`` may be called once."""
+
+    def __init__(self, *, parts: Parts, inbox: Inbox, lease: Lease, pace: Pace) -> None:
+        self._parts = replace(parts, later=self._later)
+        self._board, self._ledger = parts.board, parts.ledger
+        self._inbox, self._lease, self._pace = inbox, lease, pace
+        self._turn: RunningTurn | None = None
+        self._background: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+        self._rung = True
+        self._looked = 0.0
+        self._active = time.monotonic()
+        self._pause = 0.0
+
+    # ------------------------------------------------------------ from outside
+
+    def ring(self) -> None:
+        """Something may have arrived."""
+        self._rung = True
+        self._board.ring()
+
+    def drain(self) -> None:
+        """Stop taking work and leave cleanly."""
+        self._board.apply(turn.draining)
+
+    def lost(self) -> None:
+        """The lease is lost: write nothing more and leave."""
+        self._board.apply(turn.lost)
+
+    # ------------------------------------------------------------ the loop
+
+    async def run(self) -> Left:
+        """Until there is a reason to leave. Raises what broke a turn beyond repair."""
+        stack = await self._ledger.stack()
+        self._board.apply(partial(replace, stack=stack))
+        try:
+            while True:
+                if self._rung or time.monotonic() - self._looked >= self._pace.look:
+                    await self._look()
+                action = decide(self._board.state, now=self._parts.now())
+                if isinstance(action, Leave):
+                    return Left.LEASE_LOST if self._board.state.lost else Left.DRAINED
+                if action is not None:
+                    await self._guarded(action)
+                elif await self._idle():
+                    return Left.IDLE
+                else:
+                    await self._board.changed(seconds=self._patience())
+                if self._failure is not None:
+                    raise self._failure
+        finally:
+            await self._settle_background()
+
+    async def _guarded(self, action: Action) -> None:
+        try:
+            await self._perform(action)
+        except LeaseLost:
+            self.lost()
+
+    async def _look(self) -> None:
+        """Read the records once. A look that fails is tried again, a little later each time."""
+        began = time.monotonic()
+        if began < self._looked + self._pause:
+            return
+        self._rung = False
+        self._board.apply(turn.look_began)
+        number = self._board.state.looks
+        self._looked = began
+        try:
+            found, stops = await self._ledger.look()
+        except Exception as error:
+            self._pause = min(max(self._pause * 2, 0.5), 15.0)
+            self._rung = True
+            log.warning("look_failed", error=str(error), again_in=self._pause)
+            return
+        self._pause = 0.0
+        self._board.apply(partial(turn.looked, number=number, open_=found, stops=stops))
+        self._inbox.settle(open_keys=self._board.state.open.keys(), before=began)
+
+    def _patience(self) -> float:
+        now = time.monotonic()
+        due = self._looked + (self._pause if self._rung else self._pace.look) - now
+        limits = [due, self._active + self._pace.idle - now, PREVIEW_CHECK_SECONDS]
+        if (at := wakes_at(self._board.state)) is not None and at > self._parts.now():
+            limits.append(at - self._parts.now())
+        return max(min(limits), 0.01)
+
+    # ------------------------------------------------------------ actions
+
+    async def _perform(self, action: Action) -> None:
+        match action:
+            case Lift(key=key, stack=stack):
+                await self._lift(key, stack=stack)
+            case Start(key=key):
+                self._start(key)
+            case Stop(reason=reason, by=by):
+                log.info("turn_stopping", reason=reason, thread=action.key.thread_id)
+                self._board.apply(partial(turn.stopping, reason=reason))
+                if self._turn is not None:
+                    self._turn.stop(reason, by=by)
+            case Steer(key=key):
+                await self._steer(key)
+            case End():
+                await self._end(action)
+            case ClearStop(thread_id=thread_id, through=through):
+                await self._ledger.clear_stop(thread_id=thread_id, through=through)
+                self._board.apply(partial(turn.stop_cleared, thread_id=thread_id))
+
+    async def _lift(self, key: Key, *, stack: tuple[Any, ...]) -> None:
+        record = self._board.state.open[key]
+        await self._ledger.lift(record, stack=stack)
+        self._board.apply(partial(turn.lifted, key=key, stack=stack))
+        if waits := ahead(self._board.state, key):
+            draft = Draft(
+                type="message.queued",
+                thread_id=key.thread_id,
+                message_id=record.message_id,
+                data={"ahead": waits},
+            )
+            await self._parts.outbox.add(draft)
+
+    def _start(self, key: Key) -> None:
+        record = self._board.state.open[key]
+        self._board.apply(partial(turn.started, key=key))
+        self._turn = RunningTurn(key=key, parts=self._parts)
+        with bound(thread=key.thread_id, message=record.message_id, turn=self._turn.turn_id):
+            log.info("turn_starting", state=record.state, attempt=record.attempts + 1)
+            task = asyncio.create_task(self._turn.perform(), name=f"turn {key}")
+        task.add_done_callback(self._turn_over)
+
+    def _turn_over(self, task: asyncio.Task[None]) -> None:
+        self._turn = None
+        self._active = time.monotonic()
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, LeaseLost):
+            self._board.apply(lambda s: replace(turn.lost(s), running=None))
+        elif error is not None or task.cancelled():
+            self._failure = error or asyncio.CancelledError()
+        self._board.ring()
+
+    async def _steer(self, key: Key) -> None:
+        """Hand the text to the running turn, if it still runs when the text is read."""
+        message = await self._ledger.message(thread_id=key.thread_id, sequence=key.sequence)
+        if self._turn is not None and self._board.state.running is not None:
+            self._board.apply(partial(turn.steering, key=key))
+            self._turn.steer(message)
+
+    async def _end(self, action: End) -> None:
+        """Give a message that does not run its outcome; work found committed counts as done."""
+        record = self._board.state.open[action.key]
+        closing = Closing(key=action.key, record=record, parts=self._parts)
+        recovered = record.state is TurnState.RUNNING and self._board.state.running is None
+        if recovered and await closing.finish_from_evidence():
+            return
+        final = FINAL[action.outcome]
+        draft = closing.draft(final, text=action.text, interruptions=record.interruptions)
+        ending = Ending(record=record, outcome=action.outcome, turn_id=closing.turn_id)
+        await self._parts.outbox.flush()
+        stack = turn.stack_without(self._board.state, [action.key])
+        await self._ledger.finish([ending], stack=stack, drafts=[draft])
+        self._board.apply(partial(turn.ended, keys=[action.key]))
+
+    # ------------------------------------------------------------ leaving
+
+    async def _idle(self) -> bool:
+        """Whether the worker was idle long enough and no message came while it said so."""
+        state = self._board.state
+        if state.open or state.running:
+            self._active = time.monotonic()
+            return False
+        if time.monotonic() - self._active < self._pace.idle:
+            return False
+        if await self._parts.preview.connections():
+            self._active = time.monotonic()
+            return False
+        return await self._go_cold()
+
+    async def _go_cold(self) -> bool:
+        """Mark the row cold, then read the records: a sender who saw ``up`` has left a record to be found."""
+        try:
+            await self._lease.cold()
+            self._rung, self._pause = True, 0.0
+            await self._look()
+            if not self._board.state.open and not self._rung:
+                return True
+            self._active = time.monotonic()
+            await self._lease.warm()
+        except LeaseLost:
+            self.lost()
+        return False
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background_over)
+
+    def _background_over(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("background_failed", error=repr(error))
+
+    async def _settle_background(self) -> None:
+        """Let pushes under way finish; then end what is left."""
+        if self._background:
+            patience = 0 if self._board.state.lost else BACKGROUND_SECONDS
+            await asyncio.wait(self._background, timeout=patience)
+        for task in list(self._background):
+            task.cancel()

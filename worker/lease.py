@@ -1,0 +1,161 @@
+"""Who owns the worker id: a lease in the worker's row, renewed by a rising number.
+
+A lease is judged by what is seen to change, on this machine's monotonic clock, and never by comparing
+timestamps of two machines (as the DynamoDB lock client and client-go do). Every change of owner raises the
+epoch, the fencing token of all writes and pushes. This module must not decide what to do about a loss.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from contracts import records
+from contracts.records import WorkerRecord
+from contracts.words import WorkerId
+from worker.aws import UNREACHABLE, Aws
+from worker.errors import LeaseHeld, LeaseLost, WorkerError
+from worker.log import get_logger
+
+log = get_logger()
+
+
+class DynamoLease:
+    """Owner and epoch of one worker id. ``seconds`` is how long an owner may be silent."""
+
+    def __init__(self, *, aws: Aws, table: str, worker: WorkerId, seconds: float, place: str) -> None:
+        self._aws, self._table, self._worker = aws, table, worker
+        self._seconds, self._place = seconds, place
+        self._proved = 0.0
+        self.owner = uuid.uuid4().hex
+        self.epoch = 0
+        self.lost = asyncio.Event()
+
+    async def acquire(self, *, evict: Callable[[], Awaitable[bool]]) -> WorkerRecord:
+        """Become the owner; the row as it is then.
+
+        ``evict`` is asked when the last owner sat on this very disk: it returns True when that owner is
+        known to be dead. Raises LeaseHeld when a living owner is seen, WorkerError when there is no row.
+        """
+        seen = await self._row()
+        if seen.owner is not None and not (seen.place == self._place and await evict()):
+            await self._watch(seen)
+        return await self._take(seen)
+
+    async def _watch(self, seen: WorkerRecord) -> None:
+        """Return when the owner was silent for a whole lease; raise LeaseHeld as soon as it is not."""
+        until = time.monotonic() + self._seconds
+        while (left := until - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, self._seconds / 10))
+            row = await self._row()
+            if row.owner is None:
+                return
+            if (row.owner, row.beat, row.epoch) != (seen.owner, seen.beat, seen.epoch):
+                raise LeaseHeld(
+                    f"{self._worker} is owned by another worker (epoch {row.epoch}), which is alive; "
+                    "this one leaves.",
+                    epoch=row.epoch,
+                )
+
+    async def _take(self, seen: WorkerRecord) -> WorkerRecord:
+        began = time.monotonic()
+        condition, values = "epoch = :seen", {":seen": {"N": str(seen.epoch)}}
+        if seen.owner is not None:
+            # A beat since the last look means that the owner lives after all (or released and came back).
+            condition += " AND (attribute_not_exists(#owner) OR beat = :beat)"
+            values[":beat"] = {"N": str(seen.beat)}
+        else:
+            condition += " AND attribute_not_exists(#owner)"
+        try:
+            answer = await self._aws.dynamodb.update_item(
+                TableName=self._table,
+                Key=records.worker_key(self._worker),
+                UpdateExpression=(
+                    "SET epoch = :epoch, #owner = :owner, beat = :one, place = :place, #state = :up"
+                ),
+                ConditionExpression=condition,
+                ExpressionAttributeNames={"#owner": "owner", "#state": "state"},
+                ExpressionAttributeValues={
+                    **values,
+                    ":epoch": {"N": str(seen.epoch + 1)},
+                    ":owner": {"S": self.owner},
+                    ":one": {"N": "1"},
+                    ":place": {"S": self._place},
+                    ":up": {"S": "up"},
+                },
+                ReturnValues="ALL_NEW",
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            raise LeaseHeld(
+                f"{self._worker} was taken by another worker a moment ago; this one leaves.",
+                epoch=seen.epoch + 1,
+            ) from None
+        self._proved, self.epoch = began, seen.epoch + 1
+        return WorkerRecord.read(answer["Attributes"])
+
+    async def keep(self) -> None:
+        """Renew until the lease is lost (``lost`` is set then) or the caller cancels."""
+        while not self.lost.is_set():
+            await asyncio.sleep(self._seconds / 3)
+            began = time.monotonic()
+            try:
+                await self._write("SET beat = beat + :one", {":one": {"N": "1"}})
+                self._proved = began
+            except LeaseLost:
+                self.lost.set()
+            except (BotoCoreError, ClientError, *UNREACHABLE) as error:
+                log.warning("lease_not_renewed", error=str(error))
+                if self.lapsed():
+                    self.lost.set()
+
+    def lapsed(self) -> bool:
+        """Whether this worker can no longer prove that it is the owner."""
+        return self.lost.is_set() or time.monotonic() - self._proved >= self._seconds
+
+    async def cold(self) -> None:
+        """Say that this worker is about to leave. Raises LeaseLost."""
+        await self._write("SET #state = :state", {":state": {"S": "cold"}}, {"#state": "state"})
+
+    async def warm(self) -> None:
+        """Take ``cold`` back. Raises LeaseLost."""
+        await self._write("SET #state = :state", {":state": {"S": "up"}}, {"#state": "state"})
+
+    async def release(self) -> None:
+        """Give the id up, so that the next owner need not wait. Raises LeaseLost."""
+        await self._write("SET #state = :state REMOVE #owner", {":state": {"S": "cold"}}, {"#state": "state"})
+
+    async def _row(self) -> WorkerRecord:
+        answer = await self._aws.dynamodb.get_item(
+            TableName=self._table, Key=records.worker_key(self._worker), ConsistentRead=True
+        )
+        if "Item" not in answer:
+            raise WorkerError(
+                f"There is no worker {self._worker} in the table {self._table}: "
+                "its row is made when the first message for it is accepted. Check CONTAINER_ID."
+            )
+        return WorkerRecord.read(answer["Item"])
+
+    async def _write(
+        self, update: str, values: dict[str, dict[str, str]], names: dict[str, str] | None = None
+    ) -> None:
+        try:
+            await self._aws.dynamodb.update_item(
+                TableName=self._table,
+                Key=records.worker_key(self._worker),
+                UpdateExpression=update,
+                ConditionExpression="epoch = :epoch AND #owner = :owner",
+                ExpressionAttributeNames={"#owner": "owner", **(names or {})},
+                ExpressionAttributeValues={
+                    **values,
+                    ":epoch": {"N": str(self.epoch)},
+                    ":owner": {"S": self.owner},
+                },
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                raise LeaseLost(f"{self._worker} has another owner now.") from None
+            raise

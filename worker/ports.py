@@ -1,0 +1,315 @@
+"""The seams of the worker: what the engine asks of git, of Claude Code, of the preview and of the record.
+
+The engine knows these protocols and nothing of what stands behind them, so that the same engine runs
+against AWS, against one machine and against in-memory stand-ins in a property test. No I/O in here.
+"""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+from uuid import UUID
+
+from contracts.messages import Message
+from contracts.records import OpenRecord, StopRecord
+from contracts.words import MessageId, Outcome, StopReason, ThreadId, TurnId
+
+# ---------------------------------------------------------------- workspace (git)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkout:
+    """The state after a switch: ``branch`` is checked out clean at commit ``head``."""
+
+    branch: str
+    head: str
+    created: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """One commit of the worker's own. Counts are against the turn's base commit.
+
+    ``body`` is the commit's text between subject and trailers.
+    """
+
+    sha: str
+    branch: str
+    files: int
+    insertions: int
+    deletions: int
+    body: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Push:
+    """What reached the remote. ``conflict``: ``branch`` is a conflict branch beside the thread's."""
+
+    branch: str
+    sha: str
+    conflict: bool = False
+    rebased: bool = False
+
+
+class Workspace(Protocol):
+    """One checkout, one thread's branch at a time."""
+
+    @property
+    def path(self) -> Path:
+        """Folder of the checkout."""
+
+    async def prepare(self) -> None:
+        """Clone, or bring an existing checkout into a usable state: remove stale locks, abort half-done
+        merges, commit leftovers on the branch they belong to. The caller is the sole owner of the disk."""
+
+    async def claim(self, *, epoch: int) -> None:
+        """Move the worker's epoch ref on the remote, so that pushes of every earlier owner are refused."""
+
+    async def fetch(self) -> None:
+        """Refresh the remote-tracking refs. Raises ``RemoteUnavailable``."""
+
+    async def switch(self, thread_id: ThreadId) -> Checkout:
+        """Check out the thread's branch, clean; a new one starts from the default branch as last fetched."""
+
+    async def checkpoint(
+        self, *, thread_id: ThreadId, turn_id: TurnId, reason: StopReason | str
+    ) -> str | None:
+        """Commit whatever is in the tree on the thread's branch; the sha, or None when there was nothing."""
+
+    async def commit(
+        self, *, thread_id: ThreadId, base: str, subject: str, body: str, message_ids: tuple[MessageId, ...]
+    ) -> Commit | None:
+        """End a turn: one commit with trailers if tree or HEAD differ from ``base``, else None."""
+
+    async def push(self, *, thread_id: ThreadId) -> Push:
+        """Push the thread's branch with the epoch ref. Raises ``LeaseLost``, ``RemoteUnavailable``."""
+
+    async def find(self, *, thread_id: ThreadId, message_id: MessageId) -> Commit | None:
+        """The commit on the thread's branch (local or fetched) that carries this message's trailer."""
+
+
+# ---------------------------------------------------------------- agent (Claude Code)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentTurn:
+    """What Claude Code is started with. ``marker`` stands in the environment of every process of the turn."""
+
+    thread_id: ThreadId
+    turn_id: TurnId
+    session_id: UUID
+    prompt: str
+    context: str
+    cwd: Path
+    marker: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """A piece of the answer as it is written (a delta, not the whole)."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """A tool use: once when it starts (``state="started"``) and once when it ended."""
+
+    tool_use_id: str
+    name: str
+    state: Literal["started", "succeeded", "failed"]
+    input: dict[str, Any]
+    output: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One entry of Claude's own task list."""
+
+    id: str
+    subject: str
+    status: Literal["pending", "in_progress", "completed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tasks:
+    """The whole task list after a change."""
+
+    tasks: tuple[Task, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requested:
+    """The first request to the model has an answer under way; ``model`` names it."""
+
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """Claude Code waits before it asks the model again. ``delay`` in seconds."""
+
+    attempt: int
+    delay: float
+    status: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steered:
+    """The text of this message was handed to the running turn and reached the model's context."""
+
+    message_id: MessageId
+
+
+AgentEvent = Text | Tool | Tasks | Requested | Retry | Steered
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentResult:
+    """How Claude Code ended. ``text`` is the final answer or the error in one sentence.
+
+    ``ended``: ``completed``; ``stopped`` (by ``AgentRun.stop``); ``failed`` (model error, crash);
+    ``limited`` (a usage limit, ``resets_at`` is the Unix time at which it ends, when known).
+    Cost in USD, times in milliseconds.
+    """
+
+    ended: Literal["completed", "stopped", "failed", "limited"]
+    text: str
+    cost_usd: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    duration_ms: int = 0
+    resets_at: float | None = None
+    crashed: bool = False
+
+
+class AgentRun(Protocol):
+    """One CLI process for one turn, already started."""
+
+    def events(self) -> AsyncIterator[AgentEvent]:
+        """Events in order until Claude Code is done or stopped. Never raises for a failed turn."""
+
+    def steer(self, *, message_id: MessageId, text: str) -> None:
+        """Hand a text to the running turn at its next step; ``Steered`` tells when it got there."""
+
+    async def stop(self) -> None:
+        """Interrupt, bounded, then kill. When it returns no process of the turn is alive."""
+
+    async def close(self) -> AgentResult:
+        """After the events ended: every process of the turn is dead; the result. Safe to call twice."""
+
+
+class Agent(Protocol):
+    """Starts Claude Code."""
+
+    async def start(self, turn: AgentTurn) -> AgentRun:
+        """Start the CLI (resuming the session when it exists). Raises ``AgentError``."""
+
+    async def remembers(self, *, session_id: UUID, text: str) -> bool:
+        """Whether the session's transcript holds this text as something the person said."""
+
+    async def sweep(self) -> int:
+        """Kill every process left over by turns of this worker id, whoever started it; how many."""
+
+
+# ---------------------------------------------------------------- preview
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewState:
+    """``url`` is where the preview listens; ``problem`` is one sentence when it does not."""
+
+    ready: bool
+    url: str | None
+    problem: str | None = None
+
+
+class Preview(Protocol):
+    """The dev server beside the turns. Nothing here may delay a turn."""
+
+    async def run(self) -> None:
+        """Start and watch the server until cancelled; on cancel every process of it is dead."""
+
+    def switched(self) -> None:
+        """The checkout changed branch: dependencies are looked at in the background."""
+
+    async def connections(self) -> int:
+        """Open client connections to the preview port; counts as activity."""
+
+
+# ---------------------------------------------------------------- ledger (records and events)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """An event before it has its number and time. ``data`` is the plain form of the event's data model."""
+
+    type: str
+    thread_id: ThreadId
+    data: Mapping[str, Any]
+    message_id: MessageId | None = None
+    turn_id: TurnId | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """The outcome of one message."""
+
+    record: OpenRecord
+    outcome: Outcome
+    turn_id: TurnId
+
+
+class Ledger(Protocol):
+    """The records. Every write carries owner and epoch; each raises ``LeaseLost`` when they do not hold.
+
+    A method that returns has written durably. Between tries it waits; it gives up only with the lease.
+    """
+
+    async def look(self) -> tuple[list[OpenRecord], list[StopRecord]]:
+        """All turn records without outcome and all stops, read consistently."""
+
+    async def stack(self) -> tuple[ThreadId, ...]:
+        """The stack of threads as last recorded, top first."""
+
+    async def message(self, *, thread_id: ThreadId, sequence: int) -> Message:
+        """The message itself."""
+
+    async def lift(self, record: OpenRecord, *, stack: tuple[ThreadId, ...]) -> None:
+        """Record that this message has lifted its thread, and the stack that came of it."""
+
+    async def append(self, thread_id: ThreadId, drafts: Sequence[Draft]) -> None:
+        """Write events of one thread, in order, with the thread's next numbers."""
+
+    async def update(self, record: OpenRecord, drafts: Sequence[Draft]) -> None:
+        """Write the turn record as given (start, park) together with events of its thread."""
+
+    async def finish(
+        self,
+        endings: Sequence[Ending],
+        *,
+        stack: tuple[ThreadId, ...],
+        drafts: Sequence[Draft],
+        cost_usd: float = 0.0,
+    ) -> None:
+        """Record the outcomes of messages of one thread, once, with their final events and the stack."""
+
+    async def clear_stop(self, *, thread_id: ThreadId, through: int) -> None:
+        """Forget a stop that was carried out, unless a later one has taken its place."""
+
+
+class Inbox(Protocol):
+    """The deliveries the worker holds."""
+
+    def settle(self, *, open_keys: Collection[tuple[ThreadId, int]], before: float) -> None:
+        """Delete what was received before ``before`` (monotonic, seconds) and points at nothing open."""
+
+
+class Lease(Protocol):
+    """The worker id's owner."""
+
+    async def cold(self) -> None:
+        """Say in the row that this worker is about to leave (so that senders wake another)."""
+
+    async def warm(self) -> None:
+        """Take that back."""

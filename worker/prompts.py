@@ -1,0 +1,75 @@
+"""What Claude Code and the people in the thread are told, word for word, beside the person's own text.
+
+Pure text. The prompt of a new turn is the person's text, unchanged; everything here goes into the system
+prompt, into the prompt of a resumed turn, or into events.
+"""
+
+from typing import Literal
+
+from contracts.words import StopReason, ThreadId
+
+Reason = StopReason | Literal["recovered"]
+
+_PAUSED: dict[str, str] = {
+    StopReason.PREEMPTED: "a message in another thread had to be answered first",
+    StopReason.DRAINING: "the worker was shut down",
+    StopReason.BUDGET: "a usage limit was reached",
+    "recovered": "the worker was restarted",
+}
+
+
+def context(*, project: str, branch: str) -> str:
+    """What stands behind Claude Code's own system prompt."""
+    return (
+        f"You work for people who write to you in a chat thread about the project {project}. They see your "
+        "text in the chat while you write it, and a preview of the working tree, but neither your terminal "
+        "nor your files.\n"
+        f"The checkout is on the git branch {branch}, which belongs to this thread. When you are done, "
+        "everything in the working tree is committed and pushed on that branch for you: do not commit, push, "
+        "switch branches or rewrite history unless you are asked to.\n"
+        "The preview server is already running and reloads by itself: do not start or stop dev servers. "
+        "End with a short answer that says what you changed, or that you changed nothing."
+    )
+
+
+def resume(*, reason: Reason) -> str:
+    """The prompt of a resumed turn whose request the session remembers."""
+    why = _PAUSED.get(reason, "of an interruption")
+    return (
+        f"You were paused because {why}. Your work so far is kept on this branch and in the working tree. "
+        "Go on with the request you were working on and finish it."
+    )
+
+
+def replay(*, text: str, reason: Reason) -> str:
+    """The prompt of a resumed turn whose request never reached the session: the text first, unchanged."""
+    why = _PAUSED.get(reason, "of an interruption")
+    return f"{text}\n\n(This request was paused before you saw it because {why}. Work on it now.)"
+
+
+def interrupted(reason: StopReason, *, by_thread: ThreadId | None = None) -> str:
+    """The sentence of ``turn.interrupted``."""
+    match reason:
+        case StopReason.PREEMPTED:
+            by = f" ({by_thread})" if by_thread else ""
+            return f"Paused: a message in another thread{by} comes first. This goes on by itself afterwards."
+        case StopReason.DRAINING:
+            return "Paused: the worker is shutting down. This goes on by itself when it is back."
+        case StopReason.BUDGET:
+            return "Paused: a usage limit was reached. This goes on by itself when the limit is reset."
+        case _:
+            return "Paused. This goes on by itself."
+
+
+def resumed(reason: Reason) -> str:
+    """The sentence of ``turn.resumed``."""
+    return f"Going on; this was paused because {_PAUSED.get(reason, 'of an interruption')}."
+
+
+NOTHING_CHANGED = "No files were changed, so there is no commit."
+STOPPED = "Stopped."
+STOPPED_WITH_WORK = "Stopped; the work so far is committed on the branch."
+RECOVERED = (
+    "The work was finished and committed just before the worker was restarted; nothing was done twice."
+)
+EMPTY_ANSWER = "Done."

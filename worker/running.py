@@ -1,0 +1,249 @@
+"""One turn from switch to outcome: drives Claude Code and tells the thread what it does.
+
+It is started and stopped by the engine; *whether* it should be stopped is decided elsewhere, and how it ends
+is in ``worker.closing``. Order of effects: switch, start recorded, Claude Code, all its processes dead, then
+the close. A crash between any two is put right by the records and the commit's trailer
+(``docs/decisions/turns.md``).
+"""
+
+import asyncio
+from functools import partial
+
+from contracts.messages import Message
+from contracts.words import MessageId, Outcome, StopReason, TurnId, TurnState
+from worker import prompts, turn
+from worker.closing import Closing, Parts
+from worker.errors import AgentError, LeaseLost, RemoteUnavailable, WorkerError
+from worker.log import get_logger
+from worker.ports import (
+    AgentEvent,
+    AgentResult,
+    AgentRun,
+    AgentTurn,
+    Checkout,
+    Requested,
+    Retry,
+    Steered,
+    Tasks,
+    Text,
+    Tool,
+)
+from worker.turn import Key
+
+log = get_logger()
+
+BROKE = "Something went wrong inside the worker; its log says what. Please send the message again."
+
+
+class RunningTurn:
+    """The turn of one message, while it runs."""
+
+    def __init__(self, *, key: Key, parts: Parts) -> None:
+        self._key, self._parts = key, parts
+        self._old = parts.board.state.open[key]
+        self._closing = Closing(key=key, record=self._old, parts=parts)
+        self._stream = parts.redactor.stream()
+        self._reason: StopReason | None = None
+        self._by: Key | None = None
+        self._run: AgentRun | None = None
+        self._stopper: asyncio.Task[None] | None = None
+
+    @property
+    def turn_id(self) -> TurnId:
+        """The turn's id."""
+        return self._closing.turn_id
+
+    @property
+    def _resumes(self) -> prompts.Reason | None:
+        """Why the turn was paused before, or None when it starts for the first time."""
+        if self._old.state is TurnState.WAITING:
+            return None
+        return (
+            "recovered" if self._old.state is TurnState.RUNNING else self._old.reason or StopReason.PREEMPTED
+        )
+
+    # ------------------------------------------------------------ from the engine
+
+    def stop(self, reason: StopReason, *, by: Key | None) -> None:
+        """Stop Claude Code for this reason; a later, stronger reason replaces it."""
+        self._reason, self._by = reason, by
+        self._stop_run()
+
+    def _stop_run(self) -> None:
+        if self._reason is not None and self._run is not None and self._stopper is None:
+            self._stopper = asyncio.create_task(self._run.stop())
+
+    def steer(self, message: Message) -> None:
+        """Hand a message to Claude Code at its next step; too late, it goes back in line."""
+        if self._run is not None:
+            self._run.steer(message_id=message.id, text=message.text)
+
+    # ------------------------------------------------------------ the life of a turn
+
+    async def perform(self) -> None:
+        """Run to the outcome, or to the parking place. Raises LeaseLost; any other failure ends the turn."""
+        try:
+            await self._perform()
+        except LeaseLost:
+            raise
+        except WorkerError as error:
+            log.warning("turn_failed", error=str(error))
+            await self._closing.give_up(str(error))
+        except Exception:
+            log.exception("turn_broke")
+            await self._closing.give_up(BROKE)
+
+    async def _perform(self) -> None:
+        message, checkout = await self._prepare()
+        if self._resumes == "recovered" and await self._closing.finish_from_evidence():
+            return
+        await self._begin(checkout)
+        result = await self._converse(message)
+        if self._parts.board.state.lost or self._reason is StopReason.LEASE_LOST:
+            raise LeaseLost("The lease was lost while the turn ran; nothing of it is recorded here.")
+        self._parts.board.apply(turn.closing)
+        await self._say(self._stream.flush())
+        await self._close(result)
+
+    async def _prepare(self) -> tuple[Message, Checkout]:
+        key, parts = self._key, self._parts
+        message, checkout = await asyncio.gather(
+            parts.ledger.message(thread_id=key.thread_id, sequence=key.sequence),
+            parts.workspace.switch(key.thread_id),
+        )
+        self._closing.message = message
+        parts.preview.switched()
+        parts.later(self._refresh())
+        return message, checkout
+
+    async def _refresh(self) -> None:
+        """Fetch beside the turn, for branches that start later."""
+        try:
+            await self._parts.workspace.fetch()
+        except RemoteUnavailable as error:
+            log.warning("fetch_failed", error=str(error))
+
+    async def _begin(self, checkout: Checkout) -> None:
+        """Record the start, with ``turn.started`` the first time and ``turn.resumed`` later."""
+        record = self._old.model_copy(
+            update={
+                "state": TurnState.RUNNING,
+                "attempts": self._old.attempts + 1,
+                "base": self._old.base or checkout.head,
+                "reason": None,
+                "resumes_at": None,
+            }
+        )
+        told = {"branch": checkout.branch, "attempt": record.attempts}
+        if self._resumes:
+            text = prompts.resumed(self._resumes)
+            draft = self._closing.draft("turn.resumed", reason=str(self._resumes), text=text, **told)
+        else:
+            session = str(self._parts.session(self._key.thread_id))
+            draft = self._closing.draft("turn.started", base=checkout.head, session_id=session, **told)
+        await self._closing.write(record, [draft])
+
+    # ------------------------------------------------------------ Claude Code
+
+    async def _converse(self, message: Message) -> AgentResult:
+        """Run Claude Code; once more in the same session if it crashed by itself."""
+        result = await self._run_agent(await self._prompt(message, self._resumes))
+        if result.ended == "failed" and result.crashed and self._reason is None:
+            log.warning("agent_crashed", text=result.text)
+            result = await self._run_agent(await self._prompt(message, "recovered"))
+        return result
+
+    async def _prompt(self, message: Message, reason: prompts.Reason | None) -> str:
+        if reason is None:
+            return message.text
+        session = self._parts.session(self._key.thread_id)
+        if await self._parts.agent.remembers(session_id=session, text=message.text):
+            return prompts.resume(reason=reason)
+        return prompts.replay(text=message.text, reason=reason)
+
+    async def _run_agent(self, prompt: str) -> AgentResult:
+        if self._reason is not None:
+            return AgentResult(ended="stopped", text="")
+        try:
+            self._run = await self._parts.agent.start(self._agent_turn(prompt))
+        except AgentError as error:
+            return AgentResult(ended="failed", text=str(error), crashed=True)
+        self._parts.board.apply(turn.ready)
+        self._stop_run()
+        try:
+            async for event in self._run.events():
+                await self._tell(event)
+        finally:
+            run, self._run = self._run, None
+            if self._stopper is not None:
+                await self._stopper
+            result = await run.close()
+        return result
+
+    def _agent_turn(self, prompt: str) -> AgentTurn:
+        parts = self._parts
+        branch = self._closing.branch
+        return AgentTurn(
+            thread_id=self._key.thread_id,
+            turn_id=self._closing.turn_id,
+            session_id=parts.session(self._key.thread_id),
+            prompt=prompt,
+            context=prompts.context(project=parts.project, branch=branch),
+            cwd=parts.workspace.path,
+            marker=self._closing.turn_id,
+        )
+
+    async def _tell(self, event: AgentEvent) -> None:
+        """Put what Claude Code does into the thread's log."""
+        match event:
+            case Text(text=text):
+                await self._say(self._stream.feed(text))
+            case Tool():
+                await self._say(self._stream.flush())
+                await self._add(
+                    "turn.tool",
+                    tool_use_id=event.tool_use_id,
+                    name=event.name,
+                    state=event.state,
+                    input=event.input,
+                    output=event.output,
+                )
+            case Tasks(tasks=tasks):
+                entries = [{"id": t.id, "subject": t.subject, "status": t.status} for t in tasks]
+                await self._add("turn.tasks", tasks=entries)
+            case Steered(message_id=message_id):
+                await self._steered(message_id)
+            case Requested(model=model):
+                log.info("model_asked", model=model)
+            case Retry():
+                log.warning("model_retry", attempt=event.attempt, delay=event.delay, status=event.status)
+
+    async def _say(self, text: str) -> None:
+        if text:
+            await self._add("turn.text", text=text)
+
+    async def _add(self, type_: str, **data: object) -> None:
+        await self._parts.outbox.add(self._closing.draft(type_, **data))
+
+    async def _steered(self, message_id: MessageId) -> None:
+        board = self._parts.board
+        key = next((k for k, r in board.state.open.items() if r.message_id == message_id), None)
+        if key is None or key not in board.state.steering:
+            return
+        board.apply(partial(turn.steered, key=key))
+        await self._parts.outbox.add(self._closing.draft_steered(key))
+
+    # ------------------------------------------------------------ the end
+
+    async def _close(self, result: AgentResult) -> None:
+        match result.ended, self._reason:
+            case "completed", _:
+                await self._closing.finish(Outcome.COMPLETED, result=result)
+            case "limited", _:
+                await self._closing.park(StopReason.BUDGET, by=None, resumes_at=result.resets_at)
+            case "stopped", StopReason.PREEMPTED | StopReason.DRAINING as reason:
+                await self._closing.park(reason, by=self._by)
+            case "stopped", _:
+                await self._closing.finish(Outcome.STOPPED, result=result)
+            case _:
+                await self._closing.finish(Outcome.FAILED, result=result)

@@ -1,0 +1,168 @@
+"""Where everything stands: the worker's state and its transitions. Pure.
+
+The states and their reasons stand in ``docs/decisions/turns.md``; what to do about them is decided in
+``worker.decide``. No I/O, no clock, no logging: what happened comes in through the transitions.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from contracts.records import OpenRecord, StopRecord
+from contracts.words import StopReason, ThreadId
+
+
+class Key(NamedTuple):
+    """A message within the worker."""
+
+    thread_id: ThreadId
+    sequence: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """The turn that runs now. ``ready``: its agent can take a text in. ``closing``: its agent has ended, it is
+    being committed and recorded."""
+
+    key: Key
+    ready: bool = False
+    stopping: StopReason | None = None
+    closing: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """All the engine knows. ``stack`` has the top first; ``ended``: what a late look must not revive."""
+
+    open: Mapping[Key, OpenRecord] = field(default_factory=dict)
+    stops: Mapping[ThreadId, int] = field(default_factory=dict)
+    stack: tuple[ThreadId, ...] = ()
+    running: Running | None = None
+    steering: frozenset[Key] = frozenset()
+    steered: tuple[Key, ...] = ()
+    ended: Mapping[Key, int] = field(default_factory=dict)
+    looks: int = 0
+    draining: bool = False
+    lost: bool = False
+
+
+# ---------------------------------------------------------------- questions
+
+
+def of_thread(state: State, thread_id: ThreadId) -> list[Key]:
+    """The thread's open messages in order."""
+    return sorted(k for k in state.open if k.thread_id == thread_id)
+
+
+def in_hand(state: State, key: Key) -> bool:
+    """Whether the running turn will give this message its outcome."""
+    return (state.running is not None and state.running.key == key) or key in state.steered
+
+
+# ---------------------------------------------------------------- transitions
+
+
+def key_of(record: OpenRecord) -> Key:
+    """The record's key."""
+    return Key(record.thread_id, record.sequence)
+
+
+def look_began(state: State) -> State:
+    """A look at the records starts; its number is ``looks`` of the result."""
+    return replace(state, looks=state.looks + 1)
+
+
+def looked(state: State, *, number: int, open_: Iterable[OpenRecord], stops: Iterable[StopRecord]) -> State:
+    """What look ``number`` found. Known records stay as this worker knows them; ended ones stay ended."""
+    ended = {k: n for k, n in state.ended.items() if n >= number}
+    found = {key_of(r): r for r in open_}
+    fresh = {k: r for k, r in found.items() if k not in state.open and k not in ended}
+    return replace(
+        state,
+        open={**state.open, **fresh},
+        stops={s.thread_id: s.through for s in stops},
+        ended=ended,
+    )
+
+
+def lifted(state: State, key: Key, *, stack: tuple[ThreadId, ...]) -> State:
+    """The lift is recorded."""
+    record = state.open[key].model_copy(update={"lifted": True})
+    return replace(state, open={**state.open, key: record}, stack=stack)
+
+
+def started(state: State, key: Key) -> State:
+    """The engine took the turn in hand (its record follows with ``recorded``)."""
+    return replace(state, running=Running(key=key), steering=frozenset(), steered=())
+
+
+def recorded(state: State, record: OpenRecord) -> State:
+    """The turn record was written with this content."""
+    return replace(state, open={**state.open, key_of(record): record})
+
+
+def ready(state: State) -> State:
+    """The running turn's agent is there."""
+    return replace(state, running=state.running and replace(state.running, ready=True))
+
+
+def stopping(state: State, reason: StopReason) -> State:
+    """A stop of the running turn is under way."""
+    return replace(state, running=state.running and replace(state.running, stopping=reason))
+
+
+def closing(state: State) -> State:
+    """The running turn's agent has ended; the turn can no longer be stopped."""
+    return replace(state, running=state.running and replace(state.running, closing=True))
+
+
+def steering(state: State, key: Key) -> State:
+    """The text was handed to the running turn, which may or may not take it in."""
+    return replace(state, steering=state.steering | {key})
+
+
+def steered(state: State, key: Key) -> State:
+    """The text reached the model: the message shares the running turn's outcome."""
+    return replace(state, steering=state.steering - {key}, steered=(*state.steered, key))
+
+
+def parked(state: State, record: OpenRecord) -> State:
+    """The running turn is parked; what it had taken in goes back in line (the record is still waiting)."""
+    return replace(recorded(state, record), running=None, steering=frozenset(), steered=())
+
+
+def ended(state: State, keys: Iterable[Key]) -> State:
+    """These messages have their outcome; the running turn is over if it is among them."""
+    gone = set(keys)
+    rest = {k: r for k, r in state.open.items() if k not in gone}
+    over = state.running is not None and state.running.key in gone
+    return replace(
+        state,
+        open=rest,
+        stack=stack_without(state, gone),
+        ended={**state.ended, **dict.fromkeys(gone, state.looks)},
+        running=None if over else state.running,
+        steering=frozenset() if over else state.steering - gone,
+        steered=() if over else tuple(k for k in state.steered if k not in gone),
+    )
+
+
+def stack_without(state: State, gone: Iterable[Key]) -> tuple[ThreadId, ...]:
+    """The stack once these messages are ended: threads with nothing open leave it."""
+    left = {k.thread_id for k in state.open if k not in set(gone)}
+    return tuple(t for t in state.stack if t in left)
+
+
+def stop_cleared(state: State, thread_id: ThreadId) -> State:
+    """The stop's record is deleted."""
+    return replace(state, stops={t: n for t, n in state.stops.items() if t != thread_id})
+
+
+def draining(state: State) -> State:
+    """The worker was asked to leave."""
+    return replace(state, draining=True)
+
+
+def lost(state: State) -> State:
+    """The lease is lost."""
+    return replace(state, lost=True)
