@@ -1,0 +1,132 @@
+"""Names from ids: injective and safe, for a hundred thousand inputs and for the nasty ones we know."""
+
+import random
+import re
+import string
+import subprocess
+from pathlib import Path, PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts import names
+from contracts.words import ClientId, ProjectId, ThreadId, UserId, WorkerId
+
+NASTY = [
+    "", ".", "..", "../x", "-x", "--", "$(id)", "@", "@{", "HEAD", "a.lock", "a..b", "a/b", "a\\b", "A", "a",
+    "a-b", "a_b", "a b", "a\nb", "a\0b", "é", "e\u0301", "\u202e", "a~1", "a^", "a:b", "a?", "a*", "a[",
+    "x" * 10_000,
+    "x" * 63, "x" * 64, "x" * 65, "thread-a", "a--b", "a.", ".a", "con", "NUL", "\ud800", "1700000000.123456",
+]  # fmt: skip
+ALPHABET = string.ascii_lowercase + "AB01-_./\\$@{}~^:?*[ \n\u00e9\u202e"
+
+
+def many_ids() -> list[str]:
+    """A hundred thousand different ids, short ones in numbers, where collisions would hide."""
+    chance = random.Random(4321)
+    ids = set(NASTY)
+    while len(ids) < 100_000:
+        ids.add("".join(chance.choices(ALPHABET, k=chance.choice([1, 2, 3, 4, 8, 30, 70]))))
+    return sorted(ids)
+
+
+IDS = many_ids()
+
+
+def ids_to(name: object) -> list[str]:
+    assert callable(name)
+    return [name(i) for i in IDS]
+
+
+def test_branches_are_different_even_where_file_names_ignore_case() -> None:
+    assert len({b.lower() for b in ids_to(names.branch)}) == len(IDS)
+
+
+def test_branches_are_safe_refs() -> None:
+    for branch in ids_to(names.branch):
+        assert re.fullmatch(r"thread-[a-z0-9][a-z0-9._-]*", branch)
+        assert ".." not in branch
+        assert not branch.endswith((".lock", ".", "-"))
+        assert len(branch) <= 80
+
+
+def test_git_accepts_the_branches_of_the_nasty_ids(tmp_path: Path) -> None:
+    for thread_id in NASTY:
+        branch = names.branch(ThreadId(thread_id))
+        subprocess.run(
+            ["git", "check-ref-format", "--branch", branch], check=True, cwd=tmp_path, capture_output=True
+        )
+        subprocess.run(
+            ["git", "check-ref-format", names.epoch_ref(WorkerId(thread_id))], check=True, capture_output=True
+        )
+        conflict = names.conflict_branch(ThreadId(thread_id), number=1)
+        subprocess.run(
+            ["git", "check-ref-format", "--branch", conflict], check=True, cwd=tmp_path, capture_output=True
+        )
+
+
+def test_a_plain_id_keeps_its_spelling() -> None:
+    assert names.branch(ThreadId("headline-2")) == "thread-headline-2"
+    assert names.branch(ThreadId("1700000000.123456")) == "thread-1700000000.123456"
+    worker = names.worker_id(client=ClientId("local"), project=ProjectId("site"), user=UserId("ann"))
+    assert worker == "local-site-ann"
+    assert names.queue(worker) == "branchline-local-site-ann"
+
+
+def test_worker_ids_tell_their_three_parts_apart() -> None:
+    some = [i for i in IDS if i][:: len(IDS) // 300]
+    seen = {
+        names.worker_id(client=ClientId(a), project=ProjectId(b), user=UserId("u"))
+        for a in some
+        for b in some
+    }
+    assert len(seen) == len(some) ** 2
+    assert all(w.count("-") == 2 for w in seen)
+
+
+def test_queue_names_are_different_and_within_the_limits_of_sqs() -> None:
+    workers = [
+        names.worker_id(client=ClientId(i), project=ProjectId("p"), user=UserId("u")) for i in IDS if i
+    ]
+    queues = [names.queue(w) for w in workers] + [names.dead_letters(w) for w in workers]
+    assert len(set(queues)) == len(queues)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,80}", q) for q in queues)
+
+
+def test_checkouts_are_different_and_never_leave_the_workspace() -> None:
+    folders = [names.checkout(client=ClientId(i), project=ProjectId("p"), user=UserId("u")) for i in IDS if i]
+    assert len({str(f) for f in folders}) == len(folders)
+    for folder in folders:
+        assert folder.parts[0] not in ("", ".", "..", "/")
+        assert not (PurePosixPath("/w") / folder).is_relative_to("/w/..")
+        assert len(folder.parts) == 3
+
+
+def test_an_empty_part_is_refused() -> None:
+    with pytest.raises(ValueError, match="must not be empty"):
+        names.worker_id(client=ClientId(""), project=ProjectId("p"), user=UserId("u"))
+
+
+def test_sessions_and_turns_are_different() -> None:
+    worker = WorkerId("local-site-local")
+    assert len({names.session(worker=worker, thread_id=ThreadId(i)) for i in IDS if i.isprintable()}) == sum(
+        i.isprintable() for i in IDS
+    )
+    turns = {names.turn(worker=worker, thread_id=ThreadId(t), sequence=n) for t in "abc" for n in range(50)}
+    assert len(turns) == 150
+
+
+@given(st.text(max_size=200), st.text(max_size=200))
+def test_two_ids_never_share_a_branch(one: str, other: str) -> None:
+    assert (names.branch(ThreadId(one)) == names.branch(ThreadId(other))) == (one == other)
+
+
+@pytest.mark.parametrize("bad", ["", "../x", "-x", "$(id)", "a b", "a\n", "x" * 101, "é", "a/b", "a#b", "."])
+def test_ids_that_the_api_refuses(bad: str) -> None:
+    assert not names.is_id(bad)
+
+
+@pytest.mark.parametrize("good", ["a", "T1", "1700000000.123456", "a_b-c:d@e+f=", "x" * 100])
+def test_ids_that_the_api_takes(good: str) -> None:
+    assert names.is_id(good)
