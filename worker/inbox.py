@@ -76,7 +76,9 @@ class SqsInbox:
         """Poll exactly these queues from now on; one that is gone is emptied first."""
         if self._leaving:
             return
-        self._bound = frozenset(b.queue_url for b in bindings)
+        before, self._bound = self._bound, frozenset(b.queue_url for b in bindings)
+        for url in before - self._bound:
+            self._wake(url)
         for url in self._bound:
             if url not in self._queues or self._queues[url].done():
                 log.info("queue_followed", queue=url)
@@ -162,10 +164,9 @@ class SqsInbox:
         """Stop receiving, wait for receives in flight, give every held delivery back (visibility 0)."""
         self._leaving = True
         pending = [t for t in self._queues.values() if not t.done()]
-        ring = Pointer(kind="wake").model_dump_json()
         for url, task in self._queues.items():
             if not task.done():
-                self._chore(self._send(url, ring))
+                self._wake(url)
         if pending:
             await asyncio.wait(pending, timeout=self._poll + 5)
         for task in pending:
@@ -176,6 +177,10 @@ class SqsInbox:
         self._held.clear()
         while self._chores:
             await asyncio.wait(self._chores)
+
+    def _wake(self, url: str) -> None:
+        """Make the long poll that is pending on this queue return at once."""
+        self._chore(self._send(url, Pointer(kind="wake").model_dump_json()))
 
     async def _give_back(self, delivery: Delivery) -> None:
         await self._change(delivery.queue_url, delivery.receipt, 0)
