@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.fakes.engine import fresh_account, running_engine
+
+# A shared machine is no judge of a single example's time.
+settings.register_profile("branchline", deadline=None)
+settings.load_profile("branchline")
 
 
 @pytest.fixture(scope="session")

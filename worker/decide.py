@@ -111,13 +111,13 @@ def _stronger(new: StopReason, old: StopReason) -> bool:
 def _carry_out_stop(state: State) -> Action | None:
     for thread_id, through in state.stops.items():
         keys = [k for k in of_thread(state, thread_id) if k.sequence <= through]
+        if state.running and state.running.key in keys and (stop := _stop(state, StopReason.USER_STOP)):
+            return stop
         idle = [k for k in keys if not in_hand(state, k)]
         if idle:
             return End(key=idle[0], outcome=Outcome.STOPPED, text="Stopped before it began.")
         if not keys:
             return ClearStop(thread_id=thread_id, through=through)
-        if state.running and state.running.key in keys and (stop := _stop(state, StopReason.USER_STOP)):
-            return stop
     return None
 
 

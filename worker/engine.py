@@ -70,6 +70,7 @@ class Engine:
         self._failure: BaseException | None = None
         self._rung = True
         self._looked = 0.0
+        self._seen = 0.0
         self._active = time.monotonic()
         self._pause = 0.0
 
@@ -136,7 +137,13 @@ class Engine:
             return
         self._pause = 0.0
         self._board.apply(partial(turn.looked, number=number, open_=found, stops=stops))
-        self._inbox.settle(open_keys=self._board.state.open.keys(), before=began)
+        self._seen = began
+        self._settle()
+
+    def _settle(self) -> None:
+        """Deliveries of what has its outcome are done with; those that came after the last look are not
+        judged yet."""
+        self._inbox.settle(open_keys=self._board.state.open.keys(), before=self._seen)
 
     def _patience(self) -> float:
         now = time.monotonic()
@@ -192,6 +199,7 @@ class Engine:
     def _turn_over(self, task: asyncio.Task[None]) -> None:
         self._turn = None
         self._active = time.monotonic()
+        self._settle()
         error = None if task.cancelled() else task.exception()
         if isinstance(error, LeaseLost):
             self._board.apply(lambda s: replace(turn.lost(s), running=None))
@@ -220,6 +228,7 @@ class Engine:
         stack = turn.stack_without(self._board.state, [action.key])
         await self._ledger.finish([ending], stack=stack, drafts=[draft])
         self._board.apply(partial(turn.ended, keys=[action.key]))
+        self._settle()
 
     # ------------------------------------------------------------ leaving
 

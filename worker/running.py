@@ -102,6 +102,7 @@ class RunningTurn:
         if self._parts.board.state.lost or self._reason is StopReason.LEASE_LOST:
             raise LeaseLost("The lease was lost while the turn ran; nothing of it is recorded here.")
         self._parts.board.apply(turn.closing)
+        self._parts.preview.switched()  # the turn may have changed what the preview depends on
         await self._say(self._stream.flush())
         await self._close(result)
 

@@ -12,7 +12,7 @@ import boto3
 from contracts import names, records
 from contracts.events import EVENT, Event
 from contracts.messages import Author, Pointer
-from contracts.records import BindingRecord, MessageRecord, OpenRecord, ThreadRecord, WorkerRecord
+from contracts.records import BindingRecord, MessageRecord, OpenRecord, StopRecord, ThreadRecord, WorkerRecord
 from contracts.words import (
     ClientId,
     Frontend,
@@ -130,6 +130,24 @@ class Records:
             ConsistentRead=True,
         )["Items"]
         return [records.read_event(i) for i in items]
+
+    def stop(self, thread: str, *, through: int) -> None:
+        """Ask for a stop, and ring."""
+        thread_id = ThreadId(thread)
+        stop = StopRecord(thread_id=thread_id, through=through)
+        self.put(stop.write(records.stop_key(self.worker, thread_id)))
+        pointer = Pointer(kind="stop", thread_id=thread_id)
+        self.sqs.send_message(QueueUrl=self.queue_url, MessageBody=pointer.model_dump_json())
+
+    def row(self) -> WorkerRecord:
+        """The worker's row."""
+        item = self.get(records.worker_key(self.worker))
+        return WorkerRecord.model_validate(item)
+
+    def attempts(self, thread: str, sequence: int) -> int | None:
+        """Attempts in the turn record; None when there is none any more."""
+        item = self.get(records.open_key(self.worker, ThreadId(thread), sequence))
+        return item["attempts"] if item else None
 
     def outcome(self, thread: str, sequence: int) -> str | None:
         item = self.get(records.message_key(self.worker, ThreadId(thread), sequence))

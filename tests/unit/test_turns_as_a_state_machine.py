@@ -47,7 +47,9 @@ class Worker(RuleBasedStateMachine):
 
     # ------------------------------------------------------------ the world
 
-    @rule(thread=st.sampled_from(THREADS), mode=st.sampled_from([*[Mode.QUEUE] * 4, Mode.STEER, Mode.INTERRUPT]))
+    @rule(
+        thread=st.sampled_from(THREADS), mode=st.sampled_from([*[Mode.QUEUE] * 4, Mode.STEER, Mode.INTERRUPT])
+    )
     def post(self, thread: ThreadId, mode: Mode) -> None:
         sequence = self.last[thread] = self.last.get(thread, 0) + 1
         key = Key(thread, sequence)
@@ -149,7 +151,8 @@ class Worker(RuleBasedStateMachine):
         if reason is StopReason.USER_STOP:
             through = self.state.stops.get(key.thread_id, 0)
             replaced = any(
-                k.thread_id == key.thread_id and k > key and self.modes[k] is Mode.INTERRUPT for k in self.records
+                k.thread_id == key.thread_id and k > key and self.modes[k] is Mode.INTERRUPT
+                for k in self.records
             )
             assert key.sequence <= through or replaced, "stopped though nobody asked"
 
@@ -309,9 +312,7 @@ def test_two_threads_without_new_messages_do_not_preempt_each_other() -> None:
 
 def test_a_new_message_for_another_thread_stops_the_running_turn() -> None:
     state = turn.started(_state(_record("a", 1), stack=("a",)), Key(ThreadId("a"), 1))
-    state = turn.looked(
-        turn.look_began(state), number=2, open_=[_record("b", 1, lifted=False)], stops=[]
-    )
+    state = turn.looked(turn.look_began(state), number=2, open_=[_record("b", 1, lifted=False)], stops=[])
     lift = decide(state, now=0)
     assert lift == Lift(key=Key(ThreadId("b"), 1), stack=(ThreadId("b"), ThreadId("a")))
     state = turn.lifted(state, lift.key, stack=lift.stack)
