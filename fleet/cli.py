@@ -1,0 +1,208 @@
+"""The ``branchline`` command: what a person types, and what they see. The work is done elsewhere.
+
+Exit codes: 0 done, 1 the turn or the operation failed, 2 wrong usage or configuration, 3 not reachable.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from contracts.events import FINAL, Event
+from contracts.words import Mode, Outcome
+from fleet import doctor as doctor_checks
+from fleet.client import Client
+from fleet.problem import FAILED, USAGE, Problem
+from fleet.render import Transcript, clean, is_final
+from fleet.screen import Screen
+from fleet.settings import load, redacted
+from fleet.up import up as run_fleet
+
+app = typer.Typer(
+    help="Long-lived Claude Code workers, reached from any chat.",
+    epilog="Exit codes: 0 done, 1 the turn or operation failed, 2 wrong usage or configuration, "
+    "3 not reachable.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON instead of text.")]
+ThreadName = Annotated[str, typer.Argument(metavar="THREAD", help="Id of the thread.")]
+
+_CELL = {"thread_id": 100, "state": 20, "project": 40, "updated": len("2026-11-20T06:25:19")}
+
+
+@app.command()
+def up(
+    repo: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH_OR_URL",
+            envvar="BRANCHLINE_REPO",
+            help="Repository to work on: cloned from and pushed to directly. Without it, the example site.",
+        ),
+    ] = None,
+    runtime: Annotated[str, typer.Option(help="What a worker runs in: process.")] = "process",
+    port: Annotated[int | None, typer.Option(help="Port of the chat and the API (8080).")] = None,
+    preview_port: Annotated[int | None, typer.Option(help="Port of the preview (4321).")] = None,
+) -> None:
+    """Run everything on this machine until Ctrl-C: engine, dispatcher, workers, preview.
+
+    Settings: BRANCHLINE_* variables over branchline.toml over defaults; `branchline config` shows them.
+    """
+    if runtime != "process":
+        raise Problem(f'the runtime "{runtime}" is not known; use --runtime process.', code=USAGE)
+    settings = load(port=port, preview_port=preview_port)
+    asyncio.run(run_fleet(settings=settings, repo=repo, outside=dict(os.environ), screen=Screen()))
+
+
+@app.command()
+def send(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The message; - reads it from standard input.")],
+    thread: Annotated[
+        str | None, typer.Option(help="Thread to write to; without it a new one begins.")
+    ] = None,
+    mode: Annotated[
+        Mode | None, typer.Option(help="What it wants from a turn that is under way in the thread.")
+    ] = None,
+    project: Annotated[str | None, typer.Option(help="Project of a new thread.")] = None,
+    message_id: Annotated[
+        str | None, typer.Option(help="Your id of the message; the same id is worked on once.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the work until it is done.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Send a message and follow the work on it: receipts, text, tools, commits, outcome.
+
+    Exits with 0 when the turn was completed, else with 1. Ctrl-C stops following, not the work.
+    """
+    words = sys.stdin.read() if text == "-" else text
+    if not words.strip():
+        raise Problem("the message is empty; write some text.", code=USAGE)
+    with Client(load()) as client:
+        posted = client.post(words, thread=thread, project=project, mode=mode, message_id=message_id)
+        if as_json and not wait:
+            _print_json(posted.model_dump(mode="json"))
+        elif not wait:
+            typer.echo(f"sent: thread {posted.thread_id}, message {posted.message_id}")
+        else:
+            events = client.events(posted.thread_id, follow=True)
+            _follow_message(events, message_id=posted.message_id, as_json=as_json)
+
+
+@app.command()
+def threads(as_json: AsJson = False) -> None:
+    """List all threads."""
+    with Client(load()) as client:
+        listed = client.threads()
+    if as_json:
+        _print_json(listed)
+    elif listed:
+        # A pipe has no width; nothing is cut there.
+        Console(highlight=False, width=None if sys.stdout.isatty() else 400).print(_table(listed))
+    else:
+        typer.echo('There is no thread yet; begin one with: branchline send "..."')
+
+
+@app.command()
+def tail(
+    thread: ThreadName,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens next.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a thread's log; with --follow until Ctrl-C."""
+    transcript = Transcript(people=True)
+    with Client(load()) as client:
+        for event in client.events(thread, follow=follow):
+            _show(event, transcript=transcript, as_json=as_json)
+
+
+@app.command()
+def stop(thread: ThreadName, as_json: AsJson = False) -> None:
+    """Stop the work in a thread: what runs, what is parked and what waits."""
+    with Client(load()) as client:
+        answer = client.stop(thread)
+    if as_json:
+        _print_json(answer)
+    else:
+        typer.echo(f"stop asked for in thread {thread}")
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check what this machine needs for a fleet, and say how to get what is missing."""
+    findings = doctor_checks.examine(load(), dict(os.environ))
+    if as_json:
+        _print_json([finding.model_dump(mode="json") for finding in findings])
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        for finding in findings:
+            console.print(_finding_line(finding))
+    if any(not finding.ok and finding.needed for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def config(as_json: AsJson = False) -> None:
+    """Show the effective settings; secrets only say that they are set."""
+    shown = redacted(load(), dict(os.environ))
+    if as_json:
+        _print_json(shown)
+        return
+    for title, values in shown.items():
+        typer.echo(f"[{title}]")
+        for name, value in values.items():
+            typer.echo(f"{name} = {'' if value is None else value}")
+
+
+def _follow_message(events: Iterable[Event], *, message_id: str, as_json: bool) -> None:
+    transcript = Transcript()
+    ours = False
+    for event in events:
+        owner = getattr(event, "message_id", None)
+        ours = ours or owner == message_id
+        if not ours or owner not in (None, message_id):
+            continue
+        _show(event, transcript=transcript, as_json=as_json)
+        if owner == message_id and is_final(event):
+            raise typer.Exit(0 if event.type == FINAL[Outcome.COMPLETED] else FAILED)
+
+
+def _show(event: Event, *, transcript: Transcript, as_json: bool) -> None:
+    if as_json:
+        typer.echo(event.model_dump_json())
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for piece in transcript.feed(event):
+        console.print(Text(piece.text, style=piece.style), end="")
+    console.file.flush()
+
+
+def _table(listed: list[dict[str, Any]]) -> Table:
+    table = Table("thread", "state", "project", "updated", "cost", box=None, pad_edge=False)
+    table.add_column("title", no_wrap=True)
+    for thread in listed:
+        cost = float(thread.get("cost_usd") or 0)
+        names = ("thread_id", "state", "project", "updated")
+        cells = [clean(str(thread.get(name, "")))[: _CELL[name]] for name in names]
+        table.add_row(*map(Text, cells), f"${cost:.4f}", Text(clean(str(thread.get("title", "")))))
+    return table
+
+
+def _finding_line(finding: doctor_checks.Finding) -> Text:
+    mark, style = ("✓", "green") if finding.ok else ("✗", "red") if finding.needed else ("!", "yellow")
+    advice = f"  -> {finding.fix}" if not finding.ok and finding.fix else ""
+    return Text.assemble((f"{mark} ", style), (f"{finding.name}: ", "bold"), finding.found, (advice, style))
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,183 @@
+"""Talking to a running fleet over ``/v1``: post, read, follow, stop.
+
+Raises ``Problem`` with one sentence for everything that goes wrong; shows nothing itself.
+"""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+import httpx_sse
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from contracts.events import EVENT, Event
+from contracts.words import MessageId, Mode, ThreadId
+from fleet.problem import FAILED, UNREACHABLE, USAGE, Problem
+from fleet.settings import Settings
+
+_RECONNECT_SECONDS = 60.0
+_RETRY_SECONDS = 0.5
+
+
+class Posted(BaseModel):
+    """The dispatcher's answer to a message: it is recorded."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    thread_id: ThreadId
+    message_id: MessageId
+    sequence: int
+
+
+class Client:
+    """One fleet's API."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.address = settings.address
+        headers = {}
+        if settings.token is not None:
+            headers["authorization"] = f"Bearer {settings.token.get_secret_value()}"
+        self._http = httpx.Client(
+            base_url=self.address, headers=headers, timeout=httpx.Timeout(30, connect=5), trust_env=False
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def post(
+        self,
+        text: str,
+        *,
+        thread: str | None = None,
+        project: str | None = None,
+        mode: Mode | None = None,
+        message_id: str | None = None,
+    ) -> Posted:
+        """Post a message; without ``thread`` a new one is made. Raises Problem."""
+        body = {
+            "text": text,
+            "thread_id": thread,
+            "project": project,
+            "mode": mode,
+            "message_id": message_id,
+        }
+        given = {k: v for k, v in body.items() if v is not None}
+        return Posted.model_validate(self._ask("POST", "/v1/threads", json=given))
+
+    def threads(self) -> list[dict[str, Any]]:
+        """All threads, as the API lists them. Raises Problem."""
+        answer = self._ask("GET", "/v1/threads")
+        listed = answer.get("threads", []) if isinstance(answer, dict) else answer
+        return [dict(thread) for thread in listed]
+
+    def stop(self, thread: str) -> dict[str, Any]:
+        """Stop everything unanswered in a thread. Raises Problem."""
+        return dict(self._ask("POST", f"{_path(thread)}/stop") or {})
+
+    def events(self, thread: str, *, follow: bool, after: int = 0) -> Iterator[Event]:
+        """The thread's events behind ``after``; with ``follow`` for ever, over lost connections.
+
+        Events of types that this version does not know are left out. Raises Problem.
+        """
+        lost_at: float | None = None
+        while True:
+            try:
+                for number, event in self._stream(thread, follow=follow, after=after):
+                    after, lost_at = max(after, number), None
+                    if event is not None:
+                        yield event
+            except (httpx.HTTPError, httpx_sse.SSEError) as error:
+                if not follow or not after:
+                    raise self._unreachable(error) from None
+            if not follow:
+                return
+            lost_at = lost_at or time.monotonic()
+            if time.monotonic() - lost_at > _RECONNECT_SECONDS:
+                raise self._unreachable(None)
+            time.sleep(_RETRY_SECONDS)
+
+    def _stream(self, thread: str, *, follow: bool, after: int) -> Iterator[tuple[int, Event | None]]:
+        headers = {"Last-Event-ID": str(after)} if after else {}
+        query = {} if follow else {"follow": "false"}
+        endless = httpx.Timeout(30, connect=5, read=None if follow else 30)
+        with httpx_sse.connect_sse(
+            self._http, "GET", f"{_path(thread)}/events", params=query, headers=headers, timeout=endless
+        ) as source:
+            if source.response.is_error:
+                source.response.read()
+                raise self._refused(source.response)
+            for sent in source.iter_sse():
+                if sent.data:
+                    yield _number(sent), _event(sent.data)
+
+    def _ask(self, method: str, path: str, **request: Any) -> Any:
+        try:
+            response = self._http.request(method, path, **request)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from None
+        if response.is_error:
+            raise self._refused(response)
+        with contextlib.suppress(ValueError):
+            return response.json()
+        return {}
+
+    def _unreachable(self, error: Exception | None) -> Problem:
+        reason = f" ({type(error).__name__})" if error is not None else ""
+        return Problem(
+            f"the fleet at {self.address} does not answer{reason}; start it with ./scripts/up, "
+            "or set BRANCHLINE_URL to where it runs.",
+            code=UNREACHABLE,
+        )
+
+    def _refused(self, response: httpx.Response) -> Problem:
+        reason = _reason(response)
+        if response.status_code in (401, 403):
+            return Problem(f"access refused: {reason}; set BRANCHLINE_TOKEN to a valid token.", code=USAGE)
+        if response.status_code == 404:
+            return Problem(f"not found: {reason}; `branchline threads` lists what there is.", code=USAGE)
+        if response.status_code < 500:
+            return Problem(f"the request was refused: {reason}.", code=USAGE)
+        return Problem(
+            f"the dispatcher failed ({response.status_code}): {reason}; try again, then see its log.",
+            code=FAILED,
+        )
+
+
+def _path(thread: str) -> str:
+    return f"/v1/threads/{quote(thread, safe='')}"
+
+
+def _number(sent: httpx_sse.ServerSentEvent) -> int:
+    return int(sent.id) if sent.id.isdecimal() else 0
+
+
+def _event(data: str) -> Event | None:
+    try:
+        return EVENT.validate_json(data)
+    except ValidationError:
+        return None
+
+
+def _reason(response: httpx.Response) -> str:
+    try:
+        body = json.loads(response.text)
+    except ValueError:
+        return response.text.strip()[:200] or response.reason_phrase
+    detail = (
+        body.get("error") or body.get("detail") or body.get("message") if isinstance(body, dict) else body
+    )
+    if isinstance(detail, list) and detail and isinstance(detail[0], dict):
+        detail = detail[0].get("msg")
+    if isinstance(detail, dict):
+        detail = detail.get("message") or detail
+    return str(detail or response.reason_phrase).rstrip(".")

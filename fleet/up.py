@@ -1,0 +1,152 @@
+"""``branchline up``: from an empty folder to a running fleet, step by step, and down again.
+
+Puts the pieces together; each piece is somewhere else. Every step that can fail says what to do.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+import httpx
+
+from contracts.words import WorkerId
+from fleet import parts, ports, processes
+from fleet.child import Part
+from fleet.home import Home, Lock
+from fleet.parts import Plan
+from fleet.problem import USAGE, Problem
+from fleet.project import choose
+from fleet.screen import Screen
+from fleet.settings import Settings
+from fleet.supervisor import Parts, Stop, Supervisor
+
+_LEFTOVER_SECONDS = 10.0
+_PREVIEW_LOOK_SECONDS = 0.5
+
+
+async def up(*, settings: Settings, repo: str | None, outside: Mapping[str, str], screen: Screen) -> None:
+    """Run the fleet until a signal asks to stop. Raises Problem."""
+    stop = Stop()
+    stop.listen()
+    home = Home(settings.home)
+    home.create()
+    lock = Lock(home)
+    await _only_one(lock, settings=settings)
+    try:
+        _end_leftovers(home, screen=screen)
+        _check_ports(settings)
+        with screen.step("preparing the project"):
+            project = await asyncio.to_thread(choose, repo=repo, home=home, settings=settings)
+        plan = Plan(settings=settings, home=home, project=project, outside=outside)
+        if not stop.asked.is_set():
+            await _run(plan, screen=screen, stop=stop)
+        screen.say("Branchline has stopped.")
+    finally:
+        lock.drop()
+
+
+async def _only_one(lock: Lock, *, settings: Settings) -> None:
+    if lock.take():
+        return
+    pid = lock.holder()
+    state = (
+        ""
+        if await _healthy(settings.local_address)
+        else f", but {settings.local_address} does not answer (yet)"
+    )
+    raise Problem(
+        f"already running (pid {pid}) with the state in {settings.home}{state}; "
+        f"stop it with `kill {pid}`, or set BRANCHLINE_HOME to run another one.",
+        code=USAGE,
+    )
+
+
+async def _healthy(address: str) -> bool:
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=3) as client:
+            return (await client.get(f"{address}/healthz")).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _end_leftovers(home: Home, *, screen: Screen) -> None:
+    if not processes.leftovers(home.path):
+        return
+    with screen.step("ending processes that an earlier run has left"):
+        processes.end(lambda: processes.leftovers(home.path), grace=_LEFTOVER_SECONDS)
+
+
+def _check_ports(settings: Settings) -> None:
+    ports.require(
+        settings.port, what="the chat", variable="BRANCHLINE_PORT", option="--port", host=settings.host
+    )
+    ports.require(
+        settings.preview_port,
+        what="the preview",
+        variable="BRANCHLINE_PREVIEW_PORT",
+        option="--preview-port",
+        host=settings.preview_host,
+    )
+
+
+async def _run(plan: Plan, *, screen: Screen, stop: Stop) -> None:
+    if plan.offline:
+        screen.say("No model is configured: the OFFLINE MODEL answers (scripted).", style="bold yellow")
+    supervisor = Supervisor(
+        home=plan.home,
+        parts=_parts(plan),
+        screen=screen,
+        stop=stop,
+        preview_port=plan.settings.preview_port,
+    )
+    preview_url = f"http://127.0.0.1:{plan.settings.preview_port}"
+    watching: set[asyncio.Task[None]] = set()
+
+    def started() -> None:
+        screen.overview(plan, preview_url=preview_url)
+        watching.add(
+            asyncio.create_task(_tell_preview(preview_url, port=plan.settings.preview_port, screen=screen))
+        )
+
+    try:
+        await supervisor.run(plan.project.worker_id, started=started)
+    finally:
+        for task in watching:
+            task.cancel()
+
+
+def _parts(plan: Plan) -> Parts:
+    kept = plan.home.recall("ports")
+    model_port = _same_port(kept.get("model"))
+    engine_port = _same_port(kept.get("engine"))
+    # Queue URLs hold the engine's port, and sessions may hold the model's: both stay while they can.
+    plan.home.remember("ports", {"engine": engine_port, "model": model_port})
+
+    def worker(worker_id: WorkerId, preview_port: int, engine_url: str, model_url: str | None) -> Part:
+        return parts.worker(
+            plan, worker_id=worker_id, preview_port=preview_port, engine_url=engine_url, model_url=model_url
+        )
+
+    return Parts(
+        engine=parts.engine(plan, port=engine_port),
+        model=parts.model(plan, port=model_port) if plan.offline else None,
+        dispatcher=lambda engine_url, url, token: parts.dispatcher(
+            plan, engine_url=engine_url, launcher_url=url, launcher_token=token
+        ),
+        worker=worker,
+    )
+
+
+def _same_port(kept: object) -> int:
+    return kept if isinstance(kept, int) and ports.is_free(kept) else ports.any_free()
+
+
+async def _tell_preview(url: str, *, port: int, screen: Screen) -> None:
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(_PREVIEW_LOOK_SECONDS)
+            continue
+        writer.close()
+        screen.say(f"The preview is up: {url}", style="green")
+        return
