@@ -1,0 +1,197 @@
+"""The HTTP API, ``/v1``: threads, messages, logs, stops. Turns requests into calls and answers into JSON."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.responses import JSONResponse, Response
+
+from contracts.messages import Author
+from contracts.records import MessageRecord, ThreadRecord
+from contracts.words import MessageId, Mode, ThreadId
+from dispatcher import body, route
+from dispatcher.errors import Invalid, Unavailable
+from dispatcher.ingest import Ingest, Post
+from dispatcher.queues import Queues
+from dispatcher.record import Recorded
+from dispatcher.settings import Settings
+from dispatcher.streams import Line, Streams
+from dispatcher.table import Table
+
+_KEEP_ALIVE_SECONDS = 15
+_LAST_NUMBER = 10**12 - 2
+
+
+class _Anything(Convertor[str]):
+    """Takes an id as it comes, with slashes and line ends, so that a wrong one is named and not cut."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        """As it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """As it is."""
+        return value
+
+
+register_url_convertor("anything", _Anything())
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MessageBody(_Body):
+    """A message for a thread that is there."""
+
+    text: str = Field(strict=True)
+    mode: Mode = Mode.QUEUE
+    message_id: MessageId | None = Field(default=None, strict=True)
+
+
+class ThreadBody(MessageBody):
+    """A message for a new thread, or for the one named."""
+
+    thread_id: ThreadId | None = Field(default=None, strict=True)
+    project: str | None = Field(default=None, strict=True)
+
+
+class StopBody(_Body):
+    """The last sequence that the sender of a stop has seen."""
+
+    sequence: int | None = Field(default=None, ge=1, strict=True)
+
+
+class Api:
+    """The routes, each a few lines over the parts that do the work."""
+
+    def __init__(
+        self, *, settings: Settings, ingest: Ingest, table: Table, queues: Queues, streams: Streams
+    ) -> None:
+        self._settings = settings
+        self._ingest = ingest
+        self._table = table
+        self._queues = queues
+        self._streams = streams
+
+    def router(self) -> APIRouter:
+        """All addresses; the longer ones first, because an id may be anything until it is checked."""
+        router = APIRouter()
+        one = "/v1/threads/{thread_id:anything}"
+        router.add_api_route("/v1/threads", self.list_threads, methods=["GET"])
+        router.add_api_route("/v1/threads", self.post_thread, methods=["POST"])
+        router.add_api_route(f"{one}/messages", self.post_message, methods=["POST"])
+        router.add_api_route(f"{one}/stop", self.post_stop, methods=["POST"])
+        router.add_api_route(f"{one}/events", self.get_events, methods=["GET"])
+        router.add_api_route(one, self.get_thread, methods=["GET"])
+        router.add_api_route("/healthz", self.health, methods=["GET"])
+        return router
+
+    async def post_thread(self, request: Request) -> Response:
+        """``POST /v1/threads``."""
+        given = await body.read(request, ThreadBody)
+        return await self._post(given, thread_id=given.thread_id, project=given.project, must_exist=False)
+
+    async def post_message(self, request: Request, thread_id: str) -> Response:
+        """``POST /v1/threads/{thread_id}/messages``."""
+        route.check_id(thread_id, what="thread_id")
+        given = await body.read(request, MessageBody)
+        return await self._post(given, thread_id=ThreadId(thread_id), project=None, must_exist=True)
+
+    async def post_stop(self, request: Request, thread_id: str) -> Response:
+        """``POST /v1/threads/{thread_id}/stop``."""
+        route.check_id(thread_id, what="thread_id")
+        given = await body.read(request, StopBody, optional=True)
+        stopping = await self._ingest.stop(ThreadId(thread_id), through=given.sequence)
+        return JSONResponse(stopping.model_dump(), status_code=202 if stopping.stopping else 200)
+
+    async def list_threads(self) -> Response:
+        """``GET /v1/threads``: all threads, the one with the latest news first."""
+        workers = await self._table.workers()
+        found = await asyncio.gather(*(self._table.threads(worker) for worker in workers))
+        rows = sorted((row for rows in found for row in rows), key=lambda row: row.updated, reverse=True)
+        return JSONResponse({"threads": [_shown(row) for row in rows]})
+
+    async def get_thread(self, thread_id: str) -> Response:
+        """``GET /v1/threads/{thread_id}``: its row and its messages with their state and outcome."""
+        worker, row = await self._ingest.thread(ThreadId(thread_id))
+        # The turn records first: a message that ends in between is then seen with its outcome.
+        turns, _ = await self._table.open(worker=worker, thread_id=row.thread_id)
+        states = {t.sequence: t.state.value for t in turns}
+        messages = await self._table.messages(worker=worker, thread_id=row.thread_id)
+        return JSONResponse({**_shown(row), "messages": [_message(m, states) for m in messages]})
+
+    async def get_events(
+        self,
+        thread_id: str,
+        follow: bool = True,
+        after: Annotated[int, Query(ge=0, le=_LAST_NUMBER)] = 0,
+        last_event_id: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        """``GET /v1/threads/{thread_id}/events``: the log as server-sent events."""
+        worker, row = await self._ingest.thread(ThreadId(thread_id))
+        start = after if last_event_id is None else _number(last_event_id, last=row.last_event)
+        lines = (
+            self._streams.follow(worker=worker, thread_id=row.thread_id, after=start, last=row.last_event)
+            if follow
+            else self._streams.whole(worker=worker, thread_id=row.thread_id, after=start)
+        )
+        return EventSourceResponse(_sent(lines), ping=_KEEP_ALIVE_SECONDS, sep="\n")
+
+    async def health(self) -> Response:
+        """``GET /healthz``. Answers 503 with a sentence when table or queues cannot be reached."""
+        await asyncio.gather(self._table.check(), self._queues.check())
+        return JSONResponse({"status": "ok", "offline_model": self._settings.offline_model})
+
+    async def _post(
+        self, given: MessageBody, *, thread_id: ThreadId | None, project: str | None, must_exist: bool
+    ) -> Response:
+        user = self._settings.user
+        recorded = await self._ingest.post(
+            Post(
+                text=given.text,
+                thread_id=thread_id,
+                thread_must_exist=must_exist,
+                project=project,
+                mode=given.mode,
+                message_id=given.message_id,
+                author=Author(id=user, name=user),
+            )
+        )
+        return _accepted(recorded)
+
+
+def _accepted(recorded: Recorded) -> Response:
+    return JSONResponse(recorded.model_dump(include={"thread_id", "message_id", "sequence"}), status_code=202)
+
+
+def _shown(row: ThreadRecord) -> dict[str, Any]:
+    return row.model_dump(mode="json", exclude={"v"})
+
+
+def _message(message: MessageRecord, states: dict[int, str]) -> dict[str, Any]:
+    plain = message.model_dump(mode="json", exclude={"v", "id", "thread_id"})
+    state = plain["outcome"] or states.get(message.sequence, "waiting")
+    return {"message_id": message.id, **plain, "state": state}
+
+
+def _number(text: str, *, last: int) -> int:
+    """``Last-Event-ID`` as a number; one beyond the log comes from an earlier log, so all is news."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 12):
+        raise Invalid("Last-Event-ID must be the number of an event.", code="invalid_parameter")
+    return int(text) if int(text) <= last else 0
+
+
+async def _sent(lines: AsyncGenerator[Line, None]) -> AsyncIterator[ServerSentEvent]:
+    """Events in their frames. Storage that fails ends the stream; its reader comes back for the rest."""
+    with suppress(Unavailable):
+        async with aclosing(lines):
+            async for number, line in lines:
+                yield ServerSentEvent(id=str(number), data=line, sep="\n")

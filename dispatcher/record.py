@@ -1,0 +1,135 @@
+"""A message becomes durable here: one transaction that either holds all of it or nothing.
+
+The parts of the transaction are built in ``parts``. Numbers come from the thread's row and are
+conditions of the same transaction, so a writer that was overtaken reads again and decides again. Nothing
+is sent to a queue from here.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
+
+from pydantic import BaseModel, ConfigDict
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from contracts import records
+from contracts.events import Event
+from contracts.records import ThreadRecord
+from contracts.words import MessageId, ThreadId, WorkerId
+from dispatcher.errors import Conflict, Overtaken, Unavailable
+from dispatcher.parts import Draft, put_directory, text_digest, to_message, transaction, update_thread
+from dispatcher.table import Table
+
+_T = TypeVar("_T")
+
+
+class Recorded(BaseModel):
+    """Where a message stands in its thread. ``is_open``: it has no outcome yet and may be sent (again)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    thread_id: ThreadId
+    message_id: MessageId
+    sequence: int
+    is_open: bool
+
+
+class Recorder:
+    """Writes messages and the dispatcher's own events."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        # Only saves retries among the requests of this process; order comes from the conditions.
+        self._locks: WeakValueDictionary[ThreadId, asyncio.Lock] = WeakValueDictionary()
+
+    async def record(self, draft: Draft) -> Recorded:
+        """Make the message durable, once. A repeat answers what the first time answered.
+
+        Raises Conflict for an id with another text or a thread of another project, Unavailable when
+        storage does not answer or the thread is written by too many at once.
+        """
+        async with self._locks.setdefault(draft.thread_id, asyncio.Lock()):
+            return await _until_won(lambda: self._try(draft))
+
+    async def append(
+        self, *, worker: WorkerId, thread_id: ThreadId, make: Callable[[int], Event]
+    ) -> Event | None:
+        """Write one event with the thread's next number; None when the thread is gone."""
+
+        async def attempt() -> Event | None:
+            row = await self._table.thread(worker, thread_id)
+            if row is None:
+                return None
+            event = make(row.last_event + 1)
+            counted = row.model_copy(update={"last_event": event.id, "updated": event.time})
+            await self._table.write(
+                [
+                    update_thread(table=self._table.name, before=row, after=counted),
+                    records.put_event(table=self._table.name, worker=worker, event=event),
+                ]
+            )
+            return event
+
+        return await _until_won(attempt)
+
+    async def _try(self, draft: Draft) -> Recorded:
+        directory, used, row = await asyncio.gather(
+            self._table.directory(draft.thread_id),
+            self._table.used(worker=draft.worker_id, frontend=draft.frontend, message_id=draft.message_id),
+            self._table.thread(draft.worker_id, draft.thread_id),
+        )
+        if used is not None:
+            return await self._repeated(draft, used)
+        check_owner(draft, directory=directory, row=row)
+        message = to_message(draft, sequence=row.last_sequence + 1 if row else 1)
+        parts = transaction(table=self._table.name, draft=draft, message=message, row=row)
+        if directory is None:
+            parts.append(put_directory(table=self._table.name, draft=draft))
+        await self._table.write(parts)
+        return Recorded(
+            thread_id=draft.thread_id, message_id=message.id, sequence=message.sequence, is_open=True
+        )
+
+    async def _repeated(self, draft: Draft, used: dict[str, Any]) -> Recorded:
+        check_repeat(draft, used=used)
+        thread_id, sequence = ThreadId(used["thread_id"]), int(used["sequence"])
+        is_open = await self._table.is_open(worker=draft.worker_id, thread_id=thread_id, sequence=sequence)
+        return Recorded(thread_id=thread_id, message_id=draft.message_id, sequence=sequence, is_open=is_open)
+
+
+async def _until_won(attempt: Callable[[], Awaitable[_T]]) -> _T:
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(Overtaken),
+        wait=wait_random_exponential(multiplier=0.01, max=0.5),
+        stop=stop_after_delay(15),
+        reraise=True,
+    )
+    try:
+        async for each in retrying:
+            with each:
+                return await attempt()
+    except Overtaken as error:
+        raise Unavailable("Too many write to this thread at once: try again in a moment.") from error
+    raise AssertionError("tenacity either returns or raises")
+
+
+def check_owner(draft: Draft, *, directory: WorkerId | None, row: ThreadRecord | None) -> None:
+    """Raise Conflict when the thread belongs to another worker or project than the request means."""
+    elsewhere = directory is not None and directory != draft.worker_id
+    other = row is not None and draft.asked_project not in (None, row.project)
+    if elsewhere or other:
+        raise Conflict(
+            f"Thread {draft.thread_id} belongs to another project: use another thread_id.",
+            code="thread_of_another_project",
+        )
+
+
+def check_repeat(draft: Draft, *, used: dict[str, Any]) -> None:
+    """Raise Conflict unless the id was used for the same text (and thread, when one is named)."""
+    same_thread = not draft.thread_is_given or used["thread_id"] == draft.thread_id
+    if used["text_digest"] != text_digest(draft.text) or not same_thread:
+        raise Conflict(
+            f"message_id {draft.message_id} was used for another message: use a new one.",
+            code="message_id_used",
+        )
