@@ -72,7 +72,11 @@ class Fleet:
         assert self.process is not None
         self.process.kill()
         self.process.wait()
-        wait_until(lambda: not self.left(), seconds=30)
+        try:
+            wait_until(lambda: not self.left(), seconds=45)
+        except AssertionError:
+            lines = [Path(f"/proc/{pid}/cmdline").read_bytes()[:300] for pid in self.left()]
+            raise AssertionError(f"still alive: {lines}\n{self.logs()}") from None
 
     def stop(self) -> int:
         """Ctrl-C; the exit code."""

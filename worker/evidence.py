@@ -1,0 +1,72 @@
+"""The commits that prove what was done: made with trailers, found again by them after a crash.
+
+Only whole trailers of commits by the worker's own committer count. Moves no branch.
+"""
+
+import re
+from dataclasses import dataclass
+
+from contracts import names
+from contracts.words import MessageId, ThreadId
+from worker import trailers
+from worker.git import Git
+from worker.ports import Commit
+from worker.refs import TRACKING, heads
+
+_COUNTS = re.compile(r"(\d+) (file|insertion|deletion)")
+
+
+@dataclass(kw_only=True)
+class Evidence:
+    """Evidence in one repository; the committer is the one of ``git``."""
+
+    git: Git
+
+    def closing(
+        self, *, subject: str, body: str, thread: ThreadId, message_ids: tuple[MessageId, ...]
+    ) -> bytes:
+        """The message of the commit that ends a turn."""
+        lines = [trailers.trailer(trailers.MESSAGE, each) for each in message_ids]
+        lines.append(trailers.trailer(trailers.THREAD, thread))
+        return trailers.compose(subject=subject, body=body, trailers=lines, redact=self.git.redact)
+
+    def pausing(self, *, subject: str, body: str, thread: str, turn: str) -> bytes:
+        """The message of a checkpoint."""
+        pairs = ((trailers.CHECKPOINT, turn), (trailers.THREAD, thread))
+        lines = [trailers.trailer(name, value) for name, value in pairs]
+        return trailers.compose(subject=subject, body=body, trailers=lines, redact=self.git.redact)
+
+    async def find(self, *, thread_id: ThreadId, message_id: MessageId) -> Commit | None:
+        """The newest commit with this message's trailer, on the thread's branch here, on the remote as last
+        fetched, or on a conflict branch of it. Counts are against the commit's parent."""
+        branch = names.branch(thread_id)
+        beside = f"{TRACKING}conflict-*/{branch}"
+        listed = await self.git.run(
+            "for-each-ref", "--format=%(refname)", heads(branch), TRACKING + branch, beside
+        )
+        if not listed.text:
+            return None
+        line = trailers.trailer(trailers.MESSAGE, message_id)
+        wanted = {line, trailers.trailer(trailers.THREAD, thread_id)}
+        log = await self.git.run(
+            "log", "-z", "--format=%H%n%ce%n%(trailers:only,unfold)", "--fixed-strings", f"--grep={line}",
+            *listed.text.split(), "--",
+        )  # fmt: skip
+        for entry in log.fields:
+            sha, email, *found = entry.splitlines()
+            if email == self.git.identity.email and wanted <= set(found):
+                return await self.described(sha, branch=branch, base=f"{sha}^")
+        return None
+
+    async def described(self, sha: str, *, branch: str, base: str) -> Commit:
+        """One commit as the engine wants it, with counts against ``base``."""
+        stat = await self.git.run(
+            "diff-tree", "-r", "-M", "--shortstat", "--no-ext-diff", "--no-textconv", base, sha, "--"
+        )
+        counts = {noun: int(number) for number, noun in _COUNTS.findall(stat.text)}
+        told = await self.git.run("log", "-1", "--format=%b", sha, "--")
+        body = told.out.decode("utf-8", "replace").strip("\n").rpartition("\n\n")[0]
+        return Commit(
+            sha=sha, branch=branch, files=counts.get("file", 0), insertions=counts.get("insertion", 0),
+            deletions=counts.get("deletion", 0), body=body,
+        )  # fmt: skip

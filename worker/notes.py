@@ -1,0 +1,60 @@
+"""What the worker notes about its checkout outside of it, where no turn can write.
+
+Two facts survive a kill: whose thread the worktree belongs to, and that a move between branches was under
+way. Nothing here runs git.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notes:
+    """The notes in ``folder``."""
+
+    folder: Path
+
+    def current(self) -> tuple[str | None, str]:
+        """Branch and thread that the worktree belongs to, whatever HEAD says."""
+        try:
+            noted = json.loads(self._current.read_text(encoding="utf-8"))
+            return noted["branch"], noted["thread"]
+        except (OSError, ValueError, KeyError):
+            return None, ""
+
+    def remember(self, *, branch: str, thread: str) -> None:
+        """From now on the worktree belongs to this thread."""
+        self._write(self._current, json.dumps({"branch": branch, "thread": thread}))
+
+    def mark(self, old: str) -> None:
+        """From here until ``unmark`` all work is committed and the files on disk are half of branch ``old``
+        and half of another: whoever finds the mark throws them away instead of committing them."""
+        self._write(self._mark, old)
+
+    def unmark(self) -> None:
+        """The worktree is whole again."""
+        self._mark.unlink(missing_ok=True)
+
+    @property
+    def marked(self) -> str | None:
+        """The ``old`` branch, if a mark stands."""
+        return self._mark.read_text(encoding="utf-8") if self._mark.exists() else None
+
+    def forget(self) -> None:
+        """What was noted about a checkout that is no longer there."""
+        self._current.unlink(missing_ok=True)
+        self.unmark()
+
+    @property
+    def _current(self) -> Path:
+        return self.folder / "current.json"
+
+    @property
+    def _mark(self) -> Path:
+        return self.folder / "moving"
+
+    def _write(self, path: Path, text: str) -> None:
+        fresh = path.with_suffix(".new")
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(path)

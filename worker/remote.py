@@ -1,0 +1,258 @@
+"""The far side: the repository that outlives the worker, reached without trusting the checkout.
+
+Network runs happen in a bare repository of the worker's own (the *relay*) that borrows the checkout's
+objects: whatever Claude Code writes into ``.git/config`` (a proxy, a helper, another URL) cannot meet the
+token. The token travels in the environment of those runs only, and only to the remote's own host. This
+module never looks at the worktree and never forces anything but the epoch ref, under a lease.
+"""
+
+import re
+import secrets
+import shlex
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from worker.errors import LeaseLost, RemoteUnavailable, WorkspaceError
+from worker.git import Git, Result, in_thread, reason
+from worker.refs import TRACKING
+
+NETWORK_TIMEOUT = 120.0
+CLONE_TIMEOUT = 1800.0
+
+_HELPER = """#!/bin/sh
+# Answers git's question for credentials for one host, from the environment of that one run.
+[ "$1" = get ] || exit 0
+while IFS='=' read -r key value && [ -n "$key" ]; do
+  case $key in protocol) protocol=$value ;; host) host=$value ;; esac
+done
+[ "$protocol://$host" = "$BRANCHLINE_GIT_ORIGIN" ] && [ -n "$BRANCHLINE_GIT_TOKEN" ] || exit 0
+printf 'username=x-access-token\\npassword=%s\\n' "$BRANCHLINE_GIT_TOKEN"
+"""
+_BEHIND = re.compile(
+    r"fetch first|non-fast-forward|needs force|stale info|incorrect old value|"
+    r"fail(ed)? to (update|lock) ref|cannot lock ref|reference already exists"
+)
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Landing(Enum):
+    """What became of a push that still holds the lease."""
+
+    LANDED = "landed"
+    BEHIND = "behind"
+    REFUSED = "refused"
+
+
+@dataclass(kw_only=True)
+class Remote:
+    """One remote repository, by URL or path. ``git`` runs in the relay, ``objects`` are the checkout's."""
+
+    url: str
+    git: Git
+    objects: Path
+    token: Callable[[], str | None]
+    epoch_ref: str
+    worker: str
+    lineage: str = ""
+    refusal: str = field(default="", init=False)
+    _owner: str = field(default_factory=lambda: secrets.token_hex(8), init=False)
+    _epoch: int = field(default=0, init=False)
+    _pushes: int = field(default=0, init=False)
+    _stamp: str | None = field(default=None, init=False)
+    _empty: str = field(default="", init=False)
+
+    @property
+    def _relay(self) -> Path:
+        assert self.git.git_dir is not None  # noqa: S101
+        return self.git.git_dir
+
+    async def prepare(self) -> None:
+        """Make the relay (again) and the credential helper. Local only."""
+        await in_thread(self._write_helper)
+        await self.git.run("init", "--quiet", "--bare", "--template=", str(self._relay))
+        await in_thread(self._borrow)
+
+    async def clone(self, target: Path) -> None:
+        """A full clone with its tags into ``target``, which must not exist. Raises ``RemoteUnavailable``."""
+        await self._network(
+            "clone", "--quiet", "--no-hardlinks", "--template=", "--origin=origin", "--end-of-options",
+            self.url, str(target), timeout=CLONE_TIMEOUT,
+        )  # fmt: skip
+
+    async def fetch(self) -> dict[str, str]:
+        """All heads of the remote, ``{branch: sha}``; their objects are in the checkout's store afterwards.
+
+        Raises ``RemoteUnavailable``.
+        """
+        borrowed = {
+            "GIT_OBJECT_DIRECTORY": str(self.objects),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self._relay / "objects"),
+        }
+        await self._network(
+            "fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules",
+            "--end-of-options", self.url, f"+refs/heads/*:{TRACKING}*", env=borrowed,
+        )  # fmt: skip
+        listed = await self.git.run("for-each-ref", "--format=%(objectname) %(refname)", TRACKING)
+        pairs = (line.split(" ", 1) for line in listed.text.splitlines())
+        return {name.removeprefix(TRACKING): sha for sha, name in pairs}
+
+    async def head(self) -> str | None:
+        """The branch the remote's HEAD names, when it names one that exists. Raises ``RemoteUnavailable``."""
+        listed = await self._network("ls-remote", "--symref", "--end-of-options", self.url, "HEAD")
+        found = re.search(r"^ref: refs/heads/(.+)\tHEAD$", listed.text, re.MULTILINE)
+        return found[1] if found else None
+
+    async def track(self, heads: Mapping[str, str]) -> None:
+        """Tell the relay what the checkout knows of the remote, so that the next fetch asks for little."""
+        lines = [f"update {TRACKING}{name} {sha}\n" for name, sha in heads.items()]
+        if lines:
+            await self.git.attempt("update-ref", "--stdin", stdin="".join(lines).encode())
+
+    async def claim(self, *, epoch: int) -> None:
+        """Move the epoch ref to a commit of this owner. Raises ``LeaseLost``, ``RemoteUnavailable``."""
+        self._epoch = epoch
+        self._empty = (await self.git.run("mktree", stdin=b"")).text
+        for _ in range(5):
+            seen = await self._seen()
+            if seen is not None:
+                await self._respect(seen)
+            stamp = await self._stamped(parent=seen)
+            result = await self._network(*self._push_of(stamp, expect=seen), ok=(0, 1))
+            if result.status == 0 or await self._on_remote(self.epoch_ref) == stamp:
+                self._stamp = stamp
+                return
+        raise RemoteUnavailable(f"The worker's epoch could not be claimed on the remote: {reason(result)}")
+
+    async def push(self, *, sha: str, branch: str) -> Landing:
+        """Push ``sha`` to ``branch`` and the next epoch commit, both or none. ``refusal`` says why not.
+
+        Raises ``LeaseLost`` when another owner moved the epoch ref, ``RemoteUnavailable``.
+        """
+        if self._stamp is None:
+            raise WorkspaceError(
+                "The worker has not claimed its epoch on the remote: claim it before a push."
+            )
+        stamp = await self._stamped(parent=self._stamp)
+        argv = self._push_of(stamp, expect=self._stamp, and_also=f"{sha}:refs/heads/{branch}")
+        result = await self._raw(*argv)
+        if result.status == 0:
+            self._stamp = stamp
+            return Landing.LANDED
+        if "does not support --atomic" in result.err:
+            raise WorkspaceError("The remote does not support atomic pushes: it needs git 2.4 or newer.")
+        now = await self._on_remote(self.epoch_ref)
+        if now == stamp:  # it landed, only the answer got lost
+            self._stamp = stamp
+            return Landing.LANDED
+        if now != self._stamp:
+            raise LeaseLost("Another worker owns this checkout's remote now; nothing was pushed.")
+        return self._judge(result, branch=branch)
+
+    def _judge(self, result: Result, *, branch: str) -> Landing:
+        lines = [line for line in result.text.splitlines() if line.startswith("!")]
+        own = [line for line in lines if f":refs/heads/{branch}\t" in line]
+        if not lines:
+            raise RemoteUnavailable(f"The remote could not be reached: {reason(result)}")
+        told = " ".join(own or lines)
+        if _BEHIND.search(told):
+            return Landing.BEHIND
+        said = [line for line in result.err.splitlines() if line.startswith("remote:")]
+        self.refusal = (said[0] if said else told.split("\t")[-1]).removeprefix("remote:").strip()
+        return Landing.REFUSED
+
+    def _push_of(self, stamp: str, *, expect: str | None, and_also: str | None = None) -> list[str]:
+        lease = f"--force-with-lease={self.epoch_ref}:{expect or ''}"
+        refspecs = [part for part in (and_also, f"{stamp}:{self.epoch_ref}") if part]
+        return ["push", "--porcelain", "--atomic", lease, "--end-of-options", self.url, *refspecs]
+
+    async def _stamped(self, *, parent: str | None) -> str:
+        self._pushes += 1
+        text = (
+            f"epoch {self._epoch} of worker {self.worker}, owner {self._owner}, push {self._pushes}"
+            f"\n\nlineage {self.lineage}\n"
+        )
+        parents = ["-p", parent] if parent else []
+        made = await self.git.run("commit-tree", self._empty, *parents, stdin=text.encode("utf-8", "replace"))
+        return made.text
+
+    async def _seen(self) -> str | None:
+        """The epoch commit that stands on the remote now, with its object; None when there is none."""
+        seen = await self._on_remote(self.epoch_ref)
+        if seen is not None:
+            await self._network(
+                "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--end-of-options", self.url,
+                f"+{self.epoch_ref}:{self.epoch_ref}",
+            )  # fmt: skip
+        return seen
+
+    async def _respect(self, seen: str) -> None:
+        """Leave a later owner alone. Epochs compare only within one lineage: after the record was thrown
+        away they start anew, and the old ref must not lock the worker out."""
+        told = await self.git.attempt("cat-file", "commit", seen)
+        text = told.out.decode("utf-8", "replace")
+        epoch = re.search(r"^epoch (\d+) of worker", text, re.MULTILINE)
+        same = bool(self.lineage) and f"\nlineage {self.lineage}\n" in text
+        if same and epoch is not None and int(epoch[1]) > self._epoch:
+            raise LeaseLost("A later owner of this worker has already claimed the remote.")
+
+    async def _on_remote(self, ref: str) -> str | None:
+        listed = await self._network("ls-remote", "--end-of-options", self.url, ref)
+        pairs = (line.split("\t", 1) for line in listed.text.splitlines())
+        return next((sha for sha, name in pairs if name == ref), None)
+
+    async def _network(
+        self,
+        *argv: str,
+        env: Mapping[str, str] | None = None,
+        ok: tuple[int, ...] = (0,),
+        timeout: float = NETWORK_TIMEOUT,
+    ) -> Result:
+        result = await self._raw(*argv, env=env, timeout=timeout)
+        if result.status not in ok:
+            raise RemoteUnavailable(f"The remote could not be reached: {reason(result)}")
+        return result
+
+    async def _raw(
+        self, *argv: str, env: Mapping[str, str] | None = None, timeout: float = NETWORK_TIMEOUT
+    ) -> Result:
+        settings, secret = self._credentials()
+        return await self.git.attempt(
+            *argv, env={**(env or {}), **secret}, settings=settings, timeout=timeout, interruptible=True
+        )
+
+    def _credentials(self) -> tuple[list[str], dict[str, str]]:
+        """The token for http remotes: over TLS, or to this machine itself; nothing for paths and ssh."""
+        parts = urlsplit(self.url)
+        private = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+        token = self.token() if private else None
+        if not token:
+            return ["credential.helper="], {}
+        host = parts.netloc.rpartition("@")[2]
+        helper = f"credential.helper=!{shlex.quote(str(self._helper))}"
+        origin = {"BRANCHLINE_GIT_ORIGIN": f"{parts.scheme}://{host}", "BRANCHLINE_GIT_TOKEN": token}
+        return ["credential.helper=", helper], origin
+
+    @property
+    def _helper(self) -> Path:
+        return self.git.state_dir / "credential"
+
+    def _write_helper(self) -> None:
+        self._helper.write_text(_HELPER, encoding="utf-8")
+        self._helper.chmod(0o700)
+
+    def _borrow(self) -> None:
+        info = self._relay / "objects" / "info"
+        info.mkdir(parents=True, exist_ok=True)
+        (info / "alternates").write_text(f"{self.objects}\n", encoding="utf-8")
+        for stale in self._relay.rglob("*.lock"):
+            stale.unlink(missing_ok=True)
+
+
+def remove_half_clones(target: Path) -> None:
+    """Clones of a process that died: they hold nothing but what the remote has."""
+    for stale in target.parent.glob(f".{target.name}.clone-*"):
+        shutil.rmtree(stale, ignore_errors=True)

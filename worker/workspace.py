@@ -1,0 +1,280 @@
+"""One checkout, one thread's branch at a time: the worker's ``Workspace`` over git.
+
+Order of things: what is in the tree is on a branch before anything moves, a branch moves only forward,
+and the remote is written only under the lease's epoch. Knows nothing of queues, records or Claude Code.
+"""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from contracts import names
+from contracts.words import MessageId, StopReason, ThreadId, TurnId, WorkerId
+from worker.checkout import Folder
+from worker.errors import WorkspaceError
+from worker.evidence import Evidence
+from worker.git import Git, Identity, in_thread, write_own_config
+from worker.moves import Moves
+from worker.notes import Notes
+from worker.ports import Checkout, Commit, Push
+from worker.push import Pusher
+from worker.refs import TRACKING, Refs, heads, kept, tip_ref
+from worker.remote import Remote
+from worker.trailers import trailer_value
+from worker.tree import Status, Tree
+
+__all__ = ["GitWorkspace", "trailer_value"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Start:
+    """Where a branch shall be checked out (``sha``), where it and its recorded tip are now."""
+
+    sha: str
+    local: str | None
+    tip: str | None
+    created: bool
+
+
+class GitWorkspace:
+    """``Workspace`` for a clone of ``remote`` (URL or path) at ``path``.
+
+    ``state_dir`` is a folder of the worker's own outside of the checkout, best on the same file system.
+    ``token`` is asked at each network run over https. ``lineage`` names the worker's row in the record (any
+    text that is new when the row is new); with it, a late predecessor cannot claim the remote back.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        remote: str,
+        worker_id: WorkerId,
+        token: Callable[[], str | None],
+        state_dir: Path,
+        committer_name: str = "Branchline",
+        committer_email: str = "branchline@localhost",
+        redact: Callable[[str], str] = str,
+        lineage: str = "",
+    ) -> None:
+        self._path, self._state = path.absolute(), state_dir.absolute()
+        if self._state.is_relative_to(self._path):
+            raise ValueError("state_dir must be outside of the checkout")
+        me = Identity(name=committer_name, email=committer_email)
+        inside = self._path / ".git"
+        near = Git(
+            cwd=self._path, git_dir=inside, work_tree=self._path, state_dir=self._state, identity=me,
+            redact=redact,
+        )  # fmt: skip
+        far = Git(
+            cwd=self._state, git_dir=self._state / "relay.git", state_dir=self._state, identity=me,
+            redact=redact,
+        )  # fmt: skip
+        self._remote = Remote(
+            url=_located(remote), git=far, objects=inside / "objects", token=token,
+            epoch_ref=names.epoch_ref(worker_id), worker=trailer_value(worker_id), lineage=lineage,
+        )  # fmt: skip
+        self._git, self._refs, self._evidence = near, Refs(git=near), Evidence(git=near)
+        self._folder = Folder(path=self._path, git=near, remote=self._remote)
+        self._notes = Notes(folder=self._state)
+        self._tree = Tree(
+            git=near, refs=self._refs, notes=self._notes, path=self._path, state_dir=self._state
+        )
+        self._moves = Moves(tree=self._tree)
+        self._pusher = Pusher(
+            refs=self._refs, state_dir=self._state, remote=self._remote, fetch=self.fetch, move=self._move
+        )
+        self._near, self._fetching = asyncio.Lock(), asyncio.Lock()
+        self._tips: dict[str, str] = {}
+        self._in_turn: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """Folder of the checkout."""
+        return self._path
+
+    async def prepare(self) -> None:
+        """See ``Workspace.prepare``. Needs the remote only when there is nothing to start from."""
+        async with self._near:
+            await in_thread(self._tidy_own_folder)
+            await self._remote.prepare()
+            cloned = await self._folder.prepare()
+            if cloned:
+                await in_thread(self._notes.forget)
+                self._tips.clear()
+            await self._git.attempt("worktree", "prune")
+            await self._remote.track(await self._refs.tracked())
+            await self._moves.undo_half_move()
+            await self._put_away("recovered", subject="Checkpoint: recovered")
+
+    async def claim(self, *, epoch: int) -> None:
+        """See ``Workspace.claim``. Raises ``LeaseLost``, ``RemoteUnavailable``."""
+        await self._remote.claim(epoch=epoch)
+
+    async def fetch(self) -> None:
+        """See ``Workspace.fetch``. Safe beside a running turn: only refs below ``origin`` change."""
+        async with self._fetching:
+            found, head = await asyncio.gather(self._remote.fetch(), self._remote.head())
+            await self._refs.take_over(found, head=head)
+
+    async def default_branch(self) -> str:
+        """The remote's default branch as last fetched. Raises ``WorkspaceError`` when it has none yet."""
+        return await self._refs.default_branch()
+
+    async def diff(self, thread_id: ThreadId) -> str:
+        """What the thread's branch changed since it left the default branch, as a redacted patch."""
+        between = f"{TRACKING}{await self.default_branch()}...{heads(names.branch(thread_id))}"
+        run = await self._git.run("diff", "--no-ext-diff", "--no-textconv", "--no-color", between, "--")
+        return self._git.redact(run.out.decode("utf-8", "replace"))
+
+    async def switch(self, thread_id: ThreadId) -> Checkout:
+        """See ``Workspace.switch``. Raises ``WorkspaceError``, ``DiskFull``."""
+        branch = names.branch(thread_id)
+        async with self._tree_for_me():
+            old = await self._put_away("leftover", subject="Checkpoint: found before a switch")
+            start = await self._start_of(branch)
+            here = old == branch
+            if here and start.local != start.sha:
+                await self._moves.advance(branch, to=start.sha)
+            if not start.sha == start.local == start.tip:
+                expect = start.sha if here else start.local
+                await self._refs.point(branch=branch, sha=start.sha, expect=expect)
+            if not here or self._notes.current()[0] != branch:
+                await self._moves.switch(branch, thread=thread_id, old=old or "HEAD")
+            self._tips[branch], self._in_turn = start.sha, branch
+            return Checkout(branch=branch, head=start.sha, created=start.created)
+
+    async def checkpoint(
+        self, *, thread_id: ThreadId, turn_id: TurnId, reason: StopReason | str
+    ) -> str | None:
+        """See ``Workspace.checkpoint``. Commits of Claude Code alone are an answer too, without one more."""
+        subject = f"Checkpoint: paused ({reason})"
+        async with self._tree_for_me():
+            sha = await self._save_to(names.branch(thread_id), thread_id, turn=turn_id, subject=subject)
+            self._in_turn = None
+            return sha
+
+    async def commit(
+        self, *, thread_id: ThreadId, base: str, subject: str, body: str, message_ids: tuple[MessageId, ...]
+    ) -> Commit | None:
+        """See ``Workspace.commit``. ``subject`` and ``body`` are redacted and may hold anything."""
+        branch = names.branch(thread_id)
+        async with self._tree_for_me():
+            tip = await self._tip(branch)
+            found = await self._tree.look(branch=branch, tip=tip)
+            if found is None and tip is not None and tip != base:
+                found = await self._tree.as_is(branch=branch, head=tip)
+            if found is None:
+                self._in_turn = None
+                return None
+            changed = found.uncommitted or found.kept or found.parents[0] != base
+            text = "\n\n".join(part for part in (body, found.note) if part)
+            message = self._evidence.closing(
+                subject=subject, body=text, thread=thread_id, message_ids=message_ids
+            )
+            sha = self._tips[branch] = await self._tree.record(found, message=message if changed else None)
+            self._in_turn = None
+            return await self._evidence.described(sha, branch=branch, base=base) if changed else None
+
+    async def push(self, *, thread_id: ThreadId) -> Push:
+        """See ``Workspace.push``. May run beside a turn, of this thread or another."""
+        return await self._pusher.push(thread_id)
+
+    async def find(self, *, thread_id: ThreadId, message_id: MessageId) -> Commit | None:
+        """See ``Workspace.find``. Only commits of this committer count, and only whole trailers. Counts are
+        against the commit's parent."""
+        return await self._evidence.find(thread_id=thread_id, message_id=message_id)
+
+    # ------------------------------------------------------------ the near side
+
+    @asynccontextmanager
+    async def _tree_for_me(self) -> AsyncIterator[None]:
+        """The worktree for one caller, with our configuration in place and no half-done move in it."""
+        async with self._near:
+            await in_thread(self._folder.guard)
+            await self._moves.undo_half_move()
+            yield
+
+    async def _save_to(self, branch: str, thread: str, *, turn: str, subject: str) -> str | None:
+        """Whatever is in the worktree onto ``branch``; its new tip, None when it stays where it was."""
+        tip = await self._tip(branch)
+        found = await self._tree.look(branch=branch, tip=tip)
+        if found is None:
+            return None
+        message = self._evidence.pausing(subject=subject, body=found.note, thread=thread, turn=turn)
+        sha = await self._tree.record(found, message=message if found.uncommitted else None)
+        self._tips[branch] = sha
+        return sha if sha != tip else None
+
+    async def _put_away(self, turn: str, *, subject: str) -> str | None:
+        """Commit leftovers where they belong; the branch that is checked out then. What belongs to no thread
+        is saved under a ref."""
+        branch, thread = self._notes.current()
+        status = Status()
+        if branch is None:
+            status = await self._tree.status()
+            if status.branch is not None and status.branch.startswith("thread-"):
+                branch, thread = status.branch, status.branch.removeprefix("thread-")
+            elif status.dirty and status.head is not None:
+                await self._tree.save(head=status.head)
+                await self._tree.discard()
+        if branch is not None and await self._tip(branch) is not None:
+            await self._save_to(branch, thread, turn=turn, subject=subject)
+            return branch
+        return (await self._tree.status()).branch if branch is not None else status.branch
+
+    async def _tip(self, branch: str) -> str | None:
+        """How far the worker took the branch; for one it has not touched yet, where it stands."""
+        known = self._tips.get(branch)
+        return known or await self._refs.resolve(tip_ref(branch)) or await self._refs.resolve(heads(branch))
+
+    async def _start_of(self, branch: str) -> _Start:
+        refs = await self._refs.named(heads(branch), TRACKING + branch, tip_ref(branch))
+        local, theirs = refs.get(heads(branch)), refs.get(TRACKING + branch)
+        noted = refs.get(tip_ref(branch))
+        tip = self._tips.get(branch) or noted
+        sha = local or tip or theirs
+        if local and tip and local != tip and not await self._refs.is_ancestor(tip, local):
+            await self._refs.keep(local, under=kept(branch))
+            sha = tip
+        if sha and theirs and sha != theirs and await self._refs.is_ancestor(sha, theirs):
+            sha = theirs
+        return _Start(sha=sha or await self._new_start(), local=local, tip=noted, created=sha is None)
+
+    async def _new_start(self) -> str:
+        """The default branch as last fetched; on an empty remote a commit without files."""
+        try:
+            default = await self._refs.default_branch()
+        except WorkspaceError:
+            empty = (await self._git.run("mktree", stdin=b"")).text
+            return (await self._git.run("commit-tree", empty, stdin=b"Start of an empty project\n")).text
+        return (await self._git.run("rev-parse", "--verify", TRACKING + default)).text
+
+    async def _move(self, *, branch: str, old: str, new: str) -> bool:
+        """For the pusher: take ``branch`` from ``old`` to ``new``, unless a turn works on it."""
+        async with self._tree_for_me():
+            status = await self._tree.status(folders=True)
+            here = status.branch == branch
+            if self._in_turn == branch or await self._refs.resolve(heads(branch)) != old:
+                return False
+            if here and status.dirty:
+                return False
+            if here:
+                await self._moves.advance(branch, to=new)
+            await self._refs.point(branch=branch, sha=new, expect=new if here else old)
+            self._tips[branch] = new
+            return True
+
+    def _tidy_own_folder(self) -> None:
+        write_own_config(self._state)
+        for stale in self._state.glob("rebase-*"):
+            shutil.rmtree(stale, ignore_errors=True)
+
+
+def _located(remote: str) -> str:
+    """A path is made absolute, because git runs elsewhere; everything else stays as it is."""
+    path = Path(remote).expanduser()
+    return str(path.resolve()) if "://" not in remote and path.exists() else remote
