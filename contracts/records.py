@@ -128,7 +128,8 @@ class _Record(BaseModel):
 class WorkerRecord(_Record):
     """Who owns the worker id now. ``owner`` is absent when nobody does; ``epoch`` only ever rises.
 
-    ``repo`` is the remote that the checkout is cloned from and pushed to, ``place`` names the owner's disk.
+    ``repo`` is the remote that the checkout is cloned from and pushed to, ``place`` names the owner's disk,
+    ``lineage`` this row: a row that was deleted and made again has another, and its epochs start again.
     """
 
     worker_id: WorkerId
@@ -138,6 +139,7 @@ class WorkerRecord(_Record):
     repo: str
     preview_command: str | None = None
     trusted: bool = False
+    lineage: str = ""
     state: Literal["cold", "up"] = "cold"
     epoch: int = 0
     owner: str | None = None

@@ -5,6 +5,7 @@ does not answer and ``errors.Overtaken`` when a condition fails that another wri
 """
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -197,7 +198,8 @@ class Table:
 
     async def introduce(self, record: WorkerRecord) -> None:
         """Make the worker's row and its entry in the list of workers; one that is there is refreshed."""
-        await self._put_absent(record.write(records.worker_key(record.worker_id)))
+        fresh = record.model_copy(update={"lineage": uuid.uuid4().hex})
+        await self._put_absent(fresh.write(records.worker_key(record.worker_id)))
         await self._put_absent(records.key(records.WORKERS, record.worker_id))
         await self.refresh(record)
 

@@ -63,6 +63,7 @@ class Worker:
             owner=lease.owner,
             epoch=lambda: lease.epoch,
             lapsed=lease.lapsed,
+            hurried=lambda: self.board.state.draining,
             redact=self.redactor.redact_value,
         )
         self.outbox = Outbox(ledger=self.ledger)
@@ -102,6 +103,7 @@ class Worker:
             token=lambda: token.get_secret_value() if token else None,
             state_dir=self.settings.own_files / "git",
             redact=self.redactor,
+            lineage=self.row.lineage,
         )
 
     def _agent(self) -> ClaudeAgent:
@@ -228,18 +230,21 @@ class Worker:
         await self.outbox.add(Draft(type="preview.ready", thread_id=thread_id, data=data))
 
     async def _leave(self, left: Left) -> None:
-        if left is Left.LEASE_LOST:
-            await self.inbox.leave()
-            return
-        try:
-            for thread_id in dict.fromkeys(k.thread_id for k in self.board.state.open):
-                data = {"worker_id": self.row.worker_id, "epoch": self.lease.epoch, "reason": str(left)}
-                await self.outbox.add(Draft(type="worker.stopped", thread_id=thread_id, data=data))
-            await self.outbox.flush()
-            await self.inbox.leave()
-            await self.lease.release()
-        except (LeaseLost, BotoCoreError, ClientError, OSError) as error:
-            log.warning("not_left_cleanly", error=str(error))
+        """Tell, give back, release; each as far as it goes, because the next worker copes without."""
+        steps = [self.inbox.leave()]
+        if left is not Left.LEASE_LOST:
+            steps = [self._say_goodbye(left), self.inbox.leave(), self.lease.release()]
+        for step in steps:
+            try:
+                await step
+            except (LeaseLost, BotoCoreError, ClientError, OSError) as error:
+                log.warning("not_left_cleanly", error=str(error))
+
+    async def _say_goodbye(self, left: Left) -> None:
+        data = {"worker_id": self.row.worker_id, "epoch": self.lease.epoch, "reason": str(left)}
+        for thread_id in dict.fromkeys(k.thread_id for k in self.board.state.open):
+            await self.outbox.add(Draft(type="worker.stopped", thread_id=thread_id, data=data))
+        await self.outbox.flush()
 
 
 async def _first(main: "asyncio.Task[Any]", *loops: "asyncio.Task[Any]") -> None:

@@ -168,13 +168,24 @@ class Closing:
 
     async def finish_from_evidence(self) -> bool:
         """If an earlier worker committed this message's work, finish the turn from that; whether it did."""
-        record, workspace = self.record, self._parts.workspace
-        commit = await workspace.find(thread_id=self._key.thread_id, message_id=record.message_id)
+        commit = await self._evidence()
         if commit is None:
             return False
         text = commit.body or prompts.RECOVERED
         await self._conclude(Outcome.COMPLETED, text=text, commit=commit, steered=(), extra={})
         return True
+
+    async def _evidence(self) -> Commit | None:
+        """The commit with this message's trailer: on this disk, else on the remote."""
+        key, workspace = self._key, self._parts.workspace
+        here = await workspace.find(thread_id=key.thread_id, message_id=self.record.message_id)
+        if here is not None:
+            return here
+        try:
+            await workspace.fetch()
+        except RemoteUnavailable as error:
+            log.warning("fetch_failed", error=str(error))
+        return await workspace.find(thread_id=key.thread_id, message_id=self.record.message_id)
 
     async def give_up(self, text: str) -> None:
         """End the turn as failed, with whatever it changed committed if that is possible."""

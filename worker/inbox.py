@@ -6,6 +6,7 @@ the inbox rings its own queues, which makes pending long polls return at once. N
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -68,13 +69,13 @@ class SqsInbox:
         self._queues: dict[str, asyncio.Task[None]] = {}
         self._bound: frozenset[str] = frozenset()
         self._chores: set[asyncio.Task[None]] = set()
-        self._leaving = False
+        self._leaving = asyncio.Event()
 
     # ------------------------------------------------------------ queues
 
     def follow(self, bindings: Sequence[BindingRecord]) -> None:
         """Poll exactly these queues from now on; one that is gone is emptied first."""
-        if self._leaving:
+        if self._leaving.is_set():
             return
         before, self._bound = self._bound, frozenset(b.queue_url for b in bindings)
         for url in before - self._bound:
@@ -88,7 +89,7 @@ class SqsInbox:
 
     async def _follow_queue(self, url: str) -> None:
         pause = 1.0
-        while not self._leaving:
+        while not self._leaving.is_set():
             bound = url in self._bound
             try:
                 arrived = await self._receive(url, wait=self._poll if bound else 0)
@@ -97,13 +98,19 @@ class SqsInbox:
                 log.warning("receive_failed", queue=url, error=str(error), again_in=pause)
                 if not bound:
                     return
-                await asyncio.sleep(pause)
+                await self._rest(pause)
                 pause = min(pause * 2, 20.0)
                 self._ring()  # whatever was missed meanwhile stands in the records
                 continue
             if not bound and not arrived:
                 log.info("queue_drained", queue=url)
                 return
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait so long, or until the inbox is asked to leave."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._leaving.wait()
 
     async def _receive(self, url: str, *, wait: float) -> int:
         answer = await self._sqs.receive_message(
@@ -162,7 +169,7 @@ class SqsInbox:
 
     async def leave(self) -> None:
         """Stop receiving, wait for receives in flight, give every held delivery back (visibility 0)."""
-        self._leaving = True
+        self._leaving.set()
         pending = [t for t in self._queues.values() if not t.done()]
         for url, task in self._queues.items():
             if not task.done():

@@ -34,7 +34,8 @@ T = TypeVar("T")
 
 
 class DynamoLedger:
-    """The records of one worker. ``lapsed`` tells when the lease can no longer be proved."""
+    """The records of one worker. ``lapsed`` tells when the lease can no longer be proved, ``hurried`` when
+    this process has to leave and may no longer wait for records that are out of reach."""
 
     def __init__(
         self,
@@ -45,11 +46,13 @@ class DynamoLedger:
         owner: str,
         epoch: Callable[[], int],
         lapsed: Callable[[], bool],
+        hurried: Callable[[], bool] = lambda: False,
         redact: Callable[[Any], Any],
         retention_days: int = 0,
     ) -> None:
         self._dynamodb, self._table, self._worker = aws.dynamodb, table, worker
-        self._owner, self._epoch, self._lapsed, self._redact = owner, epoch, lapsed, redact
+        self._owner, self._epoch, self._redact = owner, epoch, redact
+        self._lapsed, self._hurried = lapsed, hurried
         self._retention = retention_days * 86400
         self._last: dict[ThreadId, int] = {}
         self._locks: dict[ThreadId, asyncio.Lock] = {}
@@ -264,7 +267,7 @@ class DynamoLedger:
             except _FAULTS as error:
                 if _hopeless(error):
                     raise
-                if self._lapsed():
+                if self._lapsed() or (self._hurried() and pause > 1):
                     raise LeaseLost(
                         f"{self._worker}: the records are out of reach, the lease is over."
                     ) from None

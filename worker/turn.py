@@ -21,8 +21,8 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """The turn that runs now. ``ready``: its agent can take a text in. ``closing``: its agent has ended, it is
-    being committed and recorded."""
+    """The turn that runs now. ``ready``: its agent can take a text in. ``closing``: its agent has ended, the
+    turn is being committed and recorded."""
 
     key: Key
     ready: bool = False
