@@ -2,7 +2,7 @@
 "use strict";
 
 const byId = (id) => document.getElementById(id);
-const state = { thread: null, source: null, last: 0, answer: null };
+const state = { thread: null, source: null, last: 0, answer: null, told: new Set() };
 
 async function ask(address, options) {
   const response = await fetch(address, options);
@@ -47,7 +47,8 @@ function entry(thread) {
 
 function show(thread) {
   if (state.source) state.source.close();
-  Object.assign(state, { thread: thread.thread_id, last: 0, answer: null });
+  Object.assign(state, { thread: thread.thread_id, last: 0, answer: null, told: new Set() });
+  location.hash = thread.thread_id;
   byId("title").textContent = thread.title || thread.thread_id;
   byId("branch").textContent = thread.branch || "";
   byId("stop").hidden = false;
@@ -60,6 +61,7 @@ function show(thread) {
 function fresh() {
   if (state.source) state.source.close();
   Object.assign(state, { thread: null, source: null, answer: null });
+  location.hash = "";
   byId("title").textContent = "New thread";
   byId("branch").textContent = "";
   byId("stop").hidden = true;
@@ -73,7 +75,7 @@ const NOTES = {
   "turn.started": (d) => `started on ${d.branch}`,
   "turn.resumed": (d) => d.text,
   "turn.interrupted": (d) => d.text,
-  "turn.tool": (d) => (d.state === "started" ? d.name : `${d.name} ${d.state}`),
+  "turn.tool": (d) => (d.state === "started" ? `${d.name} ${argument(d.input)}` : d.state === "failed" ? `${d.name} failed` : ""),
   "turn.tasks": (d) => d.tasks.map((t) => `${t.status === "completed" ? "☑" : "☐"} ${t.subject}`).join("\n"),
   "turn.committed": (d) => `committed ${d.sha.slice(0, 8)}, ${d.files} files, +${d.insertions} −${d.deletions}`,
   "turn.pushed": (d) => `pushed to ${d.branch}`,
@@ -91,17 +93,34 @@ function add(event) {
   state.answer = null;
   const data = event.data;
   if (event.type === "message.received") line(`${data.author.name}: ${data.text}`, "person");
-  else if (event.type in ENDINGS) line(data.problem ? `${data.text}\n${data.problem}` : data.text || event.type, ENDINGS[event.type]);
+  else if (event.type in ENDINGS) ending(event);
   else if (event.type in NOTES) line(NOTES[event.type](data), "note");
   if (!event.type.startsWith("turn.t")) refresh();
 }
 
+// What was streamed is not said again; what became of it is.
+function ending({ type, turn_id, data }) {
+  const answer = type === "turn.completed" && state.told.has(turn_id) ? "" : data.text;
+  if (answer) line(answer, ENDINGS[type]);
+  const commit = data.commit ? `commit ${data.commit.slice(0, 8)} on ${data.branch}, ${data.pushed ? "pushed" : "not pushed"}` : "";
+  const parts = [type.replace("turn.", ""), commit, data.note, data.problem, data.cost_usd ? `$${data.cost_usd.toFixed(4)}` : ""];
+  line(parts.filter(Boolean).join(" · "), "note");
+}
+
 function addText(event) {
+  state.told.add(event.turn_id);
   if (!state.answer) state.answer = line("", "");
   state.answer.append(event.data.text);
 }
 
+const ARGUMENTS = ["command", "file_path", "path", "pattern", "description", "subject"];
+function argument(input) {
+  const value = ARGUMENTS.map((name) => input[name]).find((v) => typeof v === "string" && v) || "";
+  return value.length > 100 ? `${value.slice(0, 99)}…` : value;
+}
+
 function line(text, kind) {
+  if (!text && kind === "note") return null;
   const item = element("li", { text, kind });
   byId("log").append(item);
   item.scrollIntoView({ block: "nearest" });
@@ -144,6 +163,8 @@ async function stop() {
   }
 }
 
+const linked = decodeURIComponent(location.hash.slice(1));
+if (linked) ask(addressOf(linked)).then(show).catch(tell);
 byId("api").textContent = `${location.origin}/v1/threads`;
 byId("fresh").addEventListener("click", fresh);
 byId("stop").addEventListener("click", stop);

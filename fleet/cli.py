@@ -134,7 +134,9 @@ def stop(thread: ThreadName, as_json: AsJson = False) -> None:
     if as_json:
         _print_json(answer)
     else:
-        typer.echo(f"stop asked for in thread {thread}")
+        count = len(answer["stopping"])
+        what = f"stopping {count} message{'s' if count > 1 else ''}" if count else "nothing to stop"
+        typer.echo(f"{what} in thread {thread}")
 
 
 @app.command()

@@ -182,6 +182,8 @@ def _outcome(kind: str, data: OutcomeData, *, told: bool) -> Iterator[Piece]:
     good = word == "completed"
     if data.text and (not told or not good):
         yield Piece(text=clean(data.text), style="" if good else "red")
+    if data.note:
+        yield Piece(text=clean(data.note), style="dim")
     if data.problem:
         yield Piece(text=f"note: {clean(data.problem)}", style="yellow")
     yield Piece(text=f"{word}{_evidence(data)}{_bill(data)}", style="bold green" if good else "bold red")

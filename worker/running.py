@@ -206,7 +206,7 @@ class RunningTurn:
                     tool_use_id=event.tool_use_id,
                     name=event.name,
                     state=event.state,
-                    input=event.input,
+                    input=_relative(event.input, root=f"{self._parts.workspace.path}/"),
                     output=event.output,
                 )
             case Tasks(tasks=tasks):
@@ -248,3 +248,16 @@ class RunningTurn:
                 await self._closing.finish(Outcome.STOPPED, result=result)
             case _:
                 await self._closing.finish(Outcome.FAILED, result=result)
+
+
+def _relative(value: object, *, root: str) -> object:
+    """Paths of the checkout as people know them: from its root."""
+    match value:
+        case str():
+            return value.replace(root, "")
+        case dict():
+            return {k: _relative(v, root=root) for k, v in value.items()}
+        case list():
+            return [_relative(v, root=root) for v in value]
+        case _:
+            return value
