@@ -19,6 +19,7 @@ from contracts.words import Outcome, StopReason, ThreadId, TurnState, WorkerId
 from worker import prompts, turn
 from worker.board import Board
 from worker.errors import LeaseLost, RemoteUnavailable, WorkspaceError
+from worker.fitting import cut
 from worker.log import get_logger
 from worker.outbox import Outbox
 from worker.ports import Agent, AgentResult, Commit, Draft, Ending, Ledger, Preview, Push, Workspace
@@ -27,6 +28,8 @@ from worker.turn import Key
 
 log = get_logger()
 
+BODY_LIMIT = 20_000
+"""Longest answer in a commit message, in bytes."""
 LIMIT_PAUSE = 300.0
 """How long a turn waits for a usage limit that named no end, in seconds."""
 
@@ -212,7 +215,7 @@ class Closing:
             thread_id=self._key.thread_id,
             base=self.record.base,
             subject=self.message.text.strip().partition("\n")[0],
-            body=body,
+            body=cut(body, BODY_LIMIT),
             message_ids=(self.record.message_id, *also),
         )
 

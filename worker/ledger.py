@@ -21,6 +21,7 @@ from contracts.records import Item, MessageRecord, OpenRecord, StopRecord, Threa
 from contracts.words import ThreadId, TurnState, WorkerId
 from worker.aws import UNREACHABLE, Aws
 from worker.errors import LeaseLost, WorkerError
+from worker.fitting import batches, fit
 from worker.log import get_logger
 from worker.ports import Draft, Ending
 
@@ -28,7 +29,6 @@ log = get_logger()
 
 Part = dict[str, Any]
 _FAULTS = (BotoCoreError, ClientError, *UNREACHABLE)
-_PARTS_LIMIT = 90  # DynamoDB: at most 100 actions in one transaction
 _HOPELESS = {"ValidationException", "ResourceNotFoundException", "AccessDeniedException"}
 T = TypeVar("T")
 
@@ -98,8 +98,8 @@ class DynamoLedger:
 
     async def append(self, thread_id: ThreadId, drafts: Sequence[Draft]) -> None:
         """Write events of one thread, in order, with the thread's next numbers."""
-        for start in range(0, len(drafts), _PARTS_LIMIT):
-            await self._write(thread_id, [self._owned()], drafts[start : start + _PARTS_LIMIT])
+        for batch in batches(drafts):
+            await self._write(thread_id, [self._owned()], batch)
 
     async def update(self, record: OpenRecord, drafts: Sequence[Draft]) -> None:
         """Write the turn record as given (start, park) together with events of its thread."""
@@ -299,7 +299,7 @@ class DynamoLedger:
                     "id": last + n,
                     "thread_id": thread_id,
                     "time": now,
-                    "data": self._redact(dict(d.data)),
+                    "data": fit(self._redact(dict(d.data))),  # cut last: half a secret looks like none
                 }
                 | ({"message_id": d.message_id} if d.message_id else {})
                 | ({"turn_id": d.turn_id} if d.turn_id else {})
