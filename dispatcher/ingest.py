@@ -10,6 +10,7 @@ import uuid
 import structlog
 from pydantic import BaseModel, ConfigDict
 
+from contracts.faults import fault
 from contracts.messages import Author, Pointer
 from contracts.records import StopRecord, ThreadRecord, WorkerRecord
 from contracts.words import Frontend, MessageId, Mode, ThreadId, WorkerId
@@ -90,6 +91,7 @@ class Ingest:
             recorded = await self._recorder.record(_draft(post, worker, row, message_id))
         except Unavailable as error:
             raise Unavailable(f'{error} Repeat it with "message_id": "{message_id}".') from error
+        fault("dispatcher_recorded")
         self._streams.nudge(worker=worker, thread_id=recorded.thread_id)
         if recorded.is_open:
             await self._ring(
@@ -153,6 +155,7 @@ class Ingest:
             await self._send(worker, url=url, pointer=pointer)
         except Unavailable as error:
             _log.warning("pointer not sent", worker_id=worker, problem=str(error))
+        fault("dispatcher_sent")
         await self._wake.unless_up(worker, thread_id=thread_id)
 
     async def _send(self, worker: WorkerId, *, url: str, pointer: Pointer) -> None:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from contracts import names
 from contracts.events import FINAL
+from contracts.faults import fault
 from contracts.messages import Message
 from contracts.records import OpenRecord
 from contracts.words import Outcome, StopReason, ThreadId, TurnState, WorkerId
@@ -107,9 +108,11 @@ class Closing:
 
     async def park(self, reason: StopReason, *, by: Key | None, resumes_at: float | None = None) -> None:
         """Keep the work as a checkpoint and the turn for later. A pause counts as no attempt."""
+        fault("interrupted")
         sha = await self._parts.workspace.checkpoint(
             thread_id=self._key.thread_id, turn_id=self.turn_id, reason=reason
         )
+        fault("checkpointed")
         limited = reason is StopReason.BUDGET
         record = self.record.model_copy(
             update={
@@ -256,10 +259,13 @@ class Closing:
             for k in keys
         ]
         stack = turn.stack_without(state, keys)
+        fault("pushed")
         await self._parts.ledger.finish(endings, stack=stack, drafts=drafts, cost_usd=cost_usd)
+        fault("recorded")
 
     async def _publish(self, commit: Commit) -> dict[str, Any]:
         """Tell the commit, push it, tell that; the facts for the final event."""
+        fault("committed")
         counts = {"files": commit.files, "insertions": commit.insertions, "deletions": commit.deletions}
         told = self.draft("turn.committed", sha=commit.sha, branch=commit.branch, **counts)
         await self._parts.outbox.add(told)

@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from contracts.faults import fault
 from contracts.messages import Pointer
 from contracts.records import BindingRecord
 from contracts.words import ThreadId
@@ -134,6 +135,7 @@ class SqsInbox:
             log.error("poison", queue=url, size=len(body))
             self._chore(self._change(url, receipt, 0))
             return
+        fault("received")
         self._held.add(Delivery(queue_url=url, receipt=receipt, body=body, pointer=pointer))
 
     # ------------------------------------------------------------ deliveries
@@ -146,6 +148,7 @@ class SqsInbox:
     def settle(self, *, open_keys: Collection[tuple[ThreadId, int]], before: float) -> None:
         """Delete what was received before ``before`` (monotonic, seconds) and points at nothing open."""
         for delivery in [d for d in self._held if d.received < before and d.key not in open_keys]:
+            fault("before_delete")
             self._held.discard(delivery)
             self._chore(self._delete(delivery))
 

@@ -9,6 +9,7 @@ the close. A crash between any two is put right by the records and the commit's 
 import asyncio
 from functools import partial
 
+from contracts.faults import fault
 from contracts.messages import Message
 from contracts.words import MessageId, Outcome, StopReason, TurnId, TurnState
 from worker import prompts, turn
@@ -97,7 +98,9 @@ class RunningTurn:
         message, checkout = await self._prepare()
         if self._resumes == "recovered" and await self._closing.finish_from_evidence():
             return
+        fault("switched")
         await self._begin(checkout)
+        fault("started")
         result = await self._converse(message)
         if self._parts.board.state.lost or self._reason is StopReason.LEASE_LOST:
             raise LeaseLost("The lease was lost while the turn ran; nothing of it is recorded here.")
@@ -200,6 +203,7 @@ class RunningTurn:
             case Text(text=text):
                 await self._say(self._stream.feed(text))
             case Tool():
+                fault("mid_turn")
                 await self._say(self._stream.flush())
                 await self._add(
                     "turn.tool",
