@@ -117,6 +117,7 @@ class Worker:
             trusted=self.row.trusted,
             max_retries=self.settings.max_retries,
             hang_seconds=self.settings.hang_seconds,
+            cli=self.settings.cli_path,
             node_path=self._node(),
         )
 

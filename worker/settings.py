@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     """Seconds without a sign of life after which Claude Code counts as hung."""
     max_retries: int = Field(default=4, ge=0)
     """How often Claude Code asks the model again after an error before it gives up."""
+    cli_path: Path | None = None
+    """Executable to run instead of the Claude Code that comes with the SDK."""
     pass_env: tuple[str, ...] = ()
     """Names of further environment variables that Claude Code may see (a JSON list)."""
     log_level: str = "info"
