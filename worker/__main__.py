@@ -10,8 +10,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,7 @@ class Worker:
     def _engine(self) -> Engine:
         parts = Parts(
             worker=self.row.worker_id,
+            owner=self.lease.owner,
             project=self.row.project,
             board=self.board,
             ledger=self.ledger,
@@ -232,12 +234,12 @@ class Worker:
 
     async def _leave(self, left: Left) -> None:
         """Tell, give back, release; each as far as it goes, because the next worker copes without."""
-        steps = [self.inbox.leave()]
+        steps: list[Callable[[], Awaitable[None]]] = [self.inbox.leave]
         if left is not Left.LEASE_LOST:
-            steps = [self._say_goodbye(left), self.inbox.leave(), self.lease.release()]
+            steps = [partial(self._say_goodbye, left), self.inbox.leave, self.lease.release]
         for step in steps:
             try:
-                await step
+                await step()
             except (LeaseLost, BotoCoreError, ClientError, OSError) as error:
                 log.warning("not_left_cleanly", error=str(error))
 

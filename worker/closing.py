@@ -38,9 +38,11 @@ LIMIT_PAUSE = 300.0
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """What a turn works with. ``later`` runs something in the background; the engine waits for it before
-    it leaves. ``now`` is Unix time in seconds."""
+    it leaves. ``now`` is Unix time in seconds. ``owner`` names this process among all that ever owned the
+    worker id: marks of its turns must not be those of its predecessor's."""
 
     worker: WorkerId
+    owner: str
     project: str
     board: Board
     ledger: Ledger

@@ -194,7 +194,7 @@ class RunningTurn:
             prompt=prompt,
             context=prompts.context(project=parts.project, branch=branch),
             cwd=parts.workspace.path,
-            marker=self._closing.turn_id,
+            marker=f"{self._closing.turn_id}.{parts.owner}",
         )
 
     async def _tell(self, event: AgentEvent) -> None:

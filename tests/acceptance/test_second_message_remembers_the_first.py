@@ -11,7 +11,9 @@ def test_the_second_message_of_a_thread_knows_the_first(fleet: Fleet, model: Scr
     answer = fleet.final("memory", second)
     assert "My favourite colour is teal." in answer["data"]["text"]
     assert answer["data"]["changed"] is False
-    sessions = {r.request.session_id for r in model.requests if "teal" in r.text or "recall" in r.text}
+    sessions = {
+        r.request.session_id for r in model.requests if any("teal" in t for t in r.request.user_texts)
+    }
     assert len(sessions) == 1
 
 

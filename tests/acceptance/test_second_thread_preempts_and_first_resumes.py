@@ -9,7 +9,7 @@ from tests.fakes.model import ScriptedModel
 def test_second_thread_preempts_and_first_resumes(fleet: Fleet, model: ScriptedModel, tmp_path: Path) -> None:
     go = tmp_path / "go"
     text = (
-        "Build the page\ndo: write page.txt half\n"
+        "Build the page\ndo: write page.txt half\\n\n"
         "do: bash (setsid sh -c 'while :; do echo stray >> stray.txt; nice sleep 0.01; done') & true\n"
         f"do: wait {go}\ndo: append page.txt whole\ndo: say The page is built."
     )

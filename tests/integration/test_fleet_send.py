@@ -48,6 +48,8 @@ class Answers(BaseHTTPRequestHandler):
         if self.server.refusal is not None:
             status, answer = self.server.refusal
             return self._json(status, answer)
+        if self.path.endswith("/stop"):
+            return self._json(202, {"thread_id": "t1", "sequence": 1, "stopping": ["m1"]})
         return self._json(202, {"thread_id": "t1", "message_id": "m1", "sequence": 1})
 
     def do_GET(self) -> None:
@@ -196,5 +198,6 @@ def test_threads_and_stop(desk: Desk) -> None:
     assert "t1" in table
     assert "\x1b" not in table
     assert json.loads(branchline(desk, "threads", "--json").stdout)[0]["thread_id"] == "t1"
-    assert branchline(desk, "stop", "t1").returncode == 0
+    stopped = branchline(desk, "stop", "t1")
+    assert (stopped.returncode, stopped.stdout.strip()) == (0, "stopping 1 message in thread t1")
     assert desk.posts[-1]["path"] == "/v1/threads/t1/stop"

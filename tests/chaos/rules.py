@@ -1,0 +1,176 @@
+"""The rules that must hold whatever was killed. Pure: what was found goes in, violations come out."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+
+from contracts.events import FINAL
+from contracts.words import Mode, Outcome
+from tests.chaos.history import Found, Posted, Seen
+
+_BY = re.compile(r"\[by (\d+)\]")
+_FINAL = {str(type_): str(outcome) for outcome, type_ in FINAL.items()}
+_OWN = "m/"
+_BROKE = "Something went wrong inside the worker"
+
+
+def one_outcome(found: Found) -> Iterator[str]:
+    """V1: each accepted message has exactly one recorded outcome and exactly one final event, which agree."""
+    told: dict[str, list[str]] = {}
+    received: Counter[str] = Counter()
+    for events in found.events.values():
+        for event in events:
+            if event["type"] in _FINAL:
+                told.setdefault(event["message_id"], []).append(_FINAL[event["type"]])
+            received[event.get("message_id", "")] += event["type"] == "message.received"
+    for message in found.posted:
+        name = message.message_id
+        outcome = found.outcomes.get(name)
+        if outcome is None:
+            yield f"{name} in {message.thread_id} has no outcome"
+        if told.get(name, []) != ([outcome] if outcome else []):
+            yield f"{name} has the outcome {outcome} and the final events {told.get(name, [])}"
+        if received[name] != 1:
+            yield f"{name} was told as received {received[name]} times"
+
+
+def one_commit(found: Found) -> Iterator[str]:
+    """V2: one commit with its trailer for each completed message that changed something, never two; in order."""
+    for message in found.posted:
+        places = {
+            thread: {c.sha for c in commits if message.message_id in c.messages}
+            for thread, commits in found.commits.items()
+        }
+        own = places.pop(message.thread_id, set())
+        if len(own) > 1:
+            yield f"{message.message_id} has {len(own)} commits: {sorted(own)}"
+        if not own and message.files and _completed(found, message):
+            yield f"{message.message_id} in {message.thread_id} is completed and has no commit"
+        for thread in (t for t, shas in places.items() if shas):
+            yield f"{message.message_id} of {message.thread_id} has a commit in {thread}"
+    for thread in found.commits:
+        yield from _order(found, thread)
+
+
+def _order(found: Found, thread: str) -> Iterator[str]:
+    """Messages that queue are committed in the order of their sequence, branch by branch."""
+    queued = {
+        m.message_id: m.sequence for m in found.posted if m.mode is Mode.QUEUE and m.thread_id == thread
+    }
+    for branch, commits in _by_branch(found.commits[thread]):
+        line = [(queued[m], m) for c in commits for m in c.messages if m in queued]
+        for (before, first), (after, second) in pairwise(line):
+            if after < before:
+                yield f"on {branch}, {second} (sequence {after}) comes behind {first} ({before})"
+
+
+def no_stale_write(found: Found) -> Iterator[str]:
+    """V3: event numbers without gaps; epochs only rise in logs, on branches and on the remote's ref."""
+    for thread, events in found.events.items():
+        numbers = [event["id"] for event in events]
+        if numbers != list(range(1, len(numbers) + 1)):
+            yield f"the log of {thread} is not 1..{len(numbers)}: {_around_gap(numbers)}"
+        yield from _falling(f"the log of {thread}", _epochs_told(events, births=found.births))
+    for thread, commits in found.commits.items():
+        for branch, line in _by_branch(commits):
+            epochs = [found.births[c.by] for c in line if c.by in found.births and c.messages]
+            yield from _falling(f"the commits on {branch} of {thread}", epochs)
+    for worker, stamps in found.epochs.items():
+        yield from _falling(f"the epoch ref of {worker}", [epoch for epoch, _ in stamps])
+        for epoch, owners in _owners(stamps).items():
+            if len(owners) > 1:
+                yield f"epoch {epoch} of {worker} was used by {len(owners)} owners"
+
+
+def _epochs_told(events: Iterable[dict[str, object]], *, births: dict[int, int]) -> list[int]:
+    """The epochs in the order in which their workers spoke in a log."""
+    epochs, text = [], ""
+    for event in events:
+        data = event["data"]
+        assert isinstance(data, dict)
+        if event["type"] == "turn.text":
+            text += str(data["text"])
+            continue
+        epochs += _spoken(text, births)
+        text = ""
+        if event["type"] == "worker.ready" and data.get("epoch"):
+            epochs.append(int(data["epoch"]))
+    return epochs + _spoken(text, births)
+
+
+def _spoken(text: str, births: dict[int, int]) -> list[int]:
+    return [births[int(pid)] for pid in _BY.findall(text) if int(pid) in births]
+
+
+def work_is_there(found: Found) -> Iterator[str]:
+    """V4: what a completed turn wrote stands on its thread's branch, and on no other thread's."""
+    owner = {path: m.thread_id for m in found.posted for path in m.files}
+    for message in found.posted:
+        tree = found.trees.get(message.thread_id, {})
+        for path, content in message.files.items() if _completed(found, message) else ():
+            if tree.get(path) != content:
+                yield f"{path} of {message.thread_id} holds {tree.get(path)!r} instead of {content!r}"
+    for thread, tree in found.trees.items():
+        for path in tree:
+            if path.startswith(_OWN) and owner.get(path) != thread:
+                yield f"{path} of {owner.get(path)} stands on the branch of {thread}"
+
+
+def nothing_left(found: Found) -> Iterator[str]:
+    """V5: no process, no lock file, no delivery is left over."""
+    yield from found.leftovers
+
+
+def nothing_odd(found: Found) -> Iterator[str]:
+    """V6: no actor saw what must not be, and no turn failed for a reason that is a fault of our own."""
+    yield from found.notes
+    for thread, events in found.events.items():
+        for event in events:
+            text = str(event["data"].get("text", "")) if event["type"] == "turn.failed" else ""
+            if text.startswith(_BROKE):
+                yield f"{event['message_id']} in {thread} failed: {text}"
+
+
+RULES: dict[str, Callable[[Found], Iterator[str]]] = {
+    "V1 one outcome": one_outcome,
+    "V2 one commit, in order": one_commit,
+    "V3 no stale write": no_stale_write,
+    "V4 the work is there": work_is_there,
+    "V5 nothing left over": nothing_left,
+    "V6 nothing odd": nothing_odd,
+}
+
+
+def judge(found: Found) -> dict[str, list[str]]:
+    """Rule to its violations."""
+    return {name: list(rule(found)) for name, rule in RULES.items()}
+
+
+def _completed(found: Found, message: Posted) -> bool:
+    return found.outcomes.get(message.message_id) == Outcome.COMPLETED
+
+
+def _by_branch(commits: Iterable[Seen]) -> Iterator[tuple[str, list[Seen]]]:
+    branches: dict[str, list[Seen]] = {}
+    for commit in commits:
+        branches.setdefault(commit.branch, []).append(commit)
+    yield from branches.items()
+
+
+def _falling(where: str, epochs: list[int]) -> Iterator[str]:
+    for before, after in pairwise(epochs):
+        if after < before:
+            yield f"{where}: epoch {after} wrote after epoch {before}"
+
+
+def _owners(stamps: Iterable[tuple[int, str]]) -> dict[int, set[str]]:
+    owners: dict[int, set[str]] = {}
+    for epoch, owner in stamps:
+        owners.setdefault(epoch, set()).add(owner)
+    return owners
+
+
+def _around_gap(numbers: list[int]) -> list[int]:
+    at = next(n for n, (i, number) in enumerate(zip(range(1, 10**6), numbers, strict=False)) if i != number)
+    return numbers[max(at - 2, 0) : at + 3]
