@@ -12,6 +12,8 @@ from agent_lab import ENDLESS, Lab, ask, eventually, laboratory
 
 from worker.ports import Text
 
+pytestmark = pytest.mark.slow
+
 DAEMON = "setsid nice sleep 100 >/dev/null 2>&1 & echo started"
 
 

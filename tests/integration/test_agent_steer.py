@@ -10,6 +10,8 @@ from agent_lab import ENDLESS, Lab, eventually, finish, laboratory
 from contracts.words import MessageId
 from worker.ports import AgentEvent, Steered, Text, Tool
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def lab(tmp_path: Path) -> AsyncIterator[Lab]:

@@ -17,6 +17,8 @@ from worker.agent_run import ClaudeRun
 from worker.errors import AgentError
 from worker.ports import Text, Tool
 
+pytestmark = pytest.mark.slow
+
 # A shell that works for long, also when it is asked to end, and a daemon that left its session.
 BUSY = "trap '' TERM; while :; do echo x >> busy.txt; nice sleep 0.05; done"
 DAEMON = (

@@ -10,6 +10,8 @@ from agent_lab import Lab, ask, laboratory, text_of
 
 from worker.ports import Agent, Requested, Task, Tasks, Tool
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def lab(tmp_path: Path) -> AsyncIterator[Lab]:

@@ -10,6 +10,8 @@ from agent_lab import Lab, ask, laboratory, outputs_of
 
 from worker.launch import admitted
 
+pytestmark = pytest.mark.slow
+
 SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "canary-aws",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/canary-ecs",

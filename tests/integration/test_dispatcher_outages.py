@@ -10,6 +10,8 @@ from tests.fakes.dispatcher import FakeLauncher, running_dispatcher, running_lau
 from tests.fakes.engine import EngineProcess, aws_client, fresh_account, running_engine, wait_until
 from tests.integration.dispatcher_lab import WORKER, Gate, Lab, lab
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:

@@ -15,6 +15,8 @@ from httpx_sse import connect_sse
 from tests.fakes.dispatcher import environment, running_dispatcher
 from tests.fakes.engine import EngineProcess, fresh_account, running_engine, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:

@@ -23,6 +23,8 @@ from tests.fakes.engine import (
     wait_until,
 )
 
+pytestmark = pytest.mark.slow
+
 ACCOUNT = "444455556666"
 KILL_ROUNDS = 24
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from fleet_lab import Lab, until
 
+pytestmark = pytest.mark.slow
+
 Start = Callable[..., Lab]
 
 

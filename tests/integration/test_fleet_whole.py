@@ -15,6 +15,8 @@ from fleet import processes
 from fleet.home import Home
 from fleet.ports import any_free
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -22,6 +22,8 @@ from claude_agent_sdk import (
 from fleet.model.offline import OfflineModel
 from tests.fakes.model import ScriptedModel, scripted_model, serving
 
+pytestmark = pytest.mark.slow
+
 SITE = Path(__file__).parents[2] / "examples" / "site"
 PAUSED = "You were paused because another thread's message came first. Go on."
 

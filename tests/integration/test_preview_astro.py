@@ -12,6 +12,8 @@ from worker.node import NodeMissing, find_node
 from worker.preview_plan import Pace
 from worker.preview_site import stamp_installed
 
+pytestmark = pytest.mark.slow
+
 SITE = Path(__file__).parents[2] / "examples" / "site"
 READY = (SITE / "node_modules" / "astro").is_dir()
 

@@ -14,6 +14,8 @@ from tests.fakes.preview import SECRET, Stage, until
 from worker.ports import Preview, PreviewState
 from worker.preview_process import MARK, marked, sweep
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:

@@ -14,6 +14,8 @@ from worker.ports import PreviewState
 from worker.preview_process import marked
 from worker.preview_site import install_argv, look
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:

@@ -10,6 +10,8 @@ from contracts.words import Mode
 from tests.fakes.engine import wait_until
 from tests.integration.worker_lab import Lab, git, worker_lab
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def lab(engine_url: str, account: str, tmp_path: Path) -> Iterator[Lab]:

@@ -7,12 +7,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from workspace_lab import ENV, Lab
 
 from contracts.words import ThreadId, TurnId
 from worker.workspace import GitWorkspace
+
+pytestmark = pytest.mark.slow
 
 NAMES = ("f", "g.txt", "d", "d/x", "d/y.txt", "d/z/deep", "e.log", ".env", "index.html", "src/page", "src")
 PATTERNS = ("f", "*.txt", "d/", "/d", ".env", "src/", "d/*\n!d/x", "z")

@@ -13,6 +13,8 @@ from workspace_lab import A, B, Lab, M, T, end_turn, files, git, write
 
 from worker.errors import RemoteUnavailable
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
