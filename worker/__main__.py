@@ -33,7 +33,7 @@ from worker.errors import LeaseHeld, LeaseLost, WorkerError
 from worker.inbox import SqsInbox
 from worker.lease import DynamoLease
 from worker.ledger import DynamoLedger
-from worker.log import configure, get_logger
+from worker.log import bound, configure, get_logger
 from worker.node import NodeMissing, find_node
 from worker.outbox import Outbox
 from worker.ports import Draft, PreviewState
@@ -281,12 +281,13 @@ async def serve(settings: Settings) -> int:
 
         row = await lease.acquire(evict=predecessor_is_dead)
         log.info("lease_taken", worker=worker_id, epoch=lease.epoch)
+        stack.enter_context(bound(worker=worker_id, epoch=lease.epoch))
         await disk.lock(grace=LOCK_GRACE)
         worker = Worker(settings=settings, clients=clients, lease=lease, row=row)
         _on_signals(worker)
         left = await worker.live()
     if left is Left.LEASE_LOST:
-        log.error("worker_left", reason="another worker owns this id now", worker=worker_id)
+        log.error("worker_left", reason=f"another worker owns {worker_id} now, or nobody can tell")
     return EXIT_OK
 
 

@@ -1,5 +1,6 @@
 """The worker as a process: real git, the real Claude Code CLI, a scripted model."""
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -192,6 +193,34 @@ def test_a_frozen_worker_that_wakes_after_the_takeover_changes_nothing(lab: Lab,
     assert len(lab.events("a", "turn.completed")) == 1
     epochs = [e for e in lab.logs().splitlines() if '"lease_taken"' in e]
     assert len(epochs) == 2
+
+
+def test_a_frozen_worker_on_the_same_disk_is_killed_before_its_successor_works(
+    lab: Lab, tmp_path: Path
+) -> None:
+    frozen = lab.start(BRANCHLINE_LEASE_SECONDS="2")
+    lab.post("a", 1, f"do: write a.txt one\ndo: wait {tmp_path / 'go'}\ndo: write b.txt two")
+    lab.wait_for("a", "turn.tool", count=2)
+    frozen.send_signal(signal.SIGSTOP)
+    lab.start(BRANCHLINE_LEASE_SECONDS="2")
+    assert frozen.wait(timeout=60) == -signal.SIGKILL
+    lab.wait_for("a", "turn.resumed")
+    (tmp_path / "go").touch()
+    assert lab.outcome("a", 1) == "completed"
+    assert lab.tree("thread-a").keys() >= {"a.txt", "b.txt"}
+    assert len([m for m in lab.log("thread-a") if "Branchline-Message: a-1" in m]) == 1
+
+
+def test_every_line_of_the_log_says_worker_epoch_thread_turn_and_message(lab: Lab) -> None:
+    lab.start()
+    lab.post("a", 1, "do: say Hello.")
+    assert lab.outcome("a", 1) == "completed"
+    wait_until(lambda: "turn_ended" in lab.logs())
+    lines = [json.loads(x) for x in lab.logs().splitlines()]
+    (ended,) = [x for x in lines if x["action"] == "turn_ended"]
+    assert ended["worker"] == lab.found.worker
+    assert (ended["epoch"], ended["thread"], ended["message"]) == (1, "a", "a-1")
+    assert ended["turn"] == lab.events("a", "turn.started")[0].turn_id  # type: ignore[union-attr]
 
 
 def test_a_failed_turn_ends_with_one_clear_reply_and_its_edits_are_committed(lab: Lab) -> None:
