@@ -1,0 +1,354 @@
+"""The worker's ports in memory: one world that survives worker crashes, and workers that come and go.
+
+What is durable (records, commits, remote) lives in ``World``; what dies with a process lives in the ports.
+Every port awaits at least once, so that schedules interleave as they would on a wire.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+from contracts import names
+from contracts.messages import Author, Message
+from contracts.records import OpenRecord, StopRecord
+from contracts.words import (
+    Frontend,
+    MessageId,
+    Mode,
+    Outcome,
+    StopReason,
+    ThreadId,
+    TurnId,
+)
+from worker.errors import LeaseLost, RemoteUnavailable
+from worker.ports import (
+    AgentEvent,
+    AgentResult,
+    AgentTurn,
+    Checkout,
+    Commit,
+    Draft,
+    Ending,
+    Push,
+    Steered,
+    Text,
+)
+from worker.turn import Key
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Branch:
+    """A thread's branch: commits as (sha, message ids, files), the newest last."""
+
+    commits: list[tuple[str, tuple[str, ...], frozenset[str]]] = field(default_factory=list)
+
+    @property
+    def head(self) -> str:
+        return self.commits[-1][0] if self.commits else "base"
+
+    @property
+    def files(self) -> frozenset[str]:
+        return self.commits[-1][2] if self.commits else frozenset()
+
+
+class World:
+    """Everything that outlives a worker."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.messages: dict[Key, Message] = {}
+        self.open: dict[Key, OpenRecord] = {}
+        self.outcomes: dict[Key, Outcome] = {}
+        self.stops: dict[ThreadId, int] = {}
+        self.stack: tuple[ThreadId, ...] = ()
+        self.events: list[Draft] = []
+        self.local: dict[str, Branch] = {}
+        self.remote: dict[str, Branch] = {}
+        self.current: ThreadId | None = None
+        self.dirty: set[str] = set()
+        self.alive: set[MemoryRun] = set()
+        self.remembered: set[tuple[UUID, str]] = set()
+        self.remote_up = True
+        self.shas = 0
+
+    def post(self, thread: str, *, mode: Mode = Mode.QUEUE) -> Key:
+        """A message is recorded."""
+        thread_id = ThreadId(thread)
+        sequence = 1 + max((k.sequence for k in self.messages if k.thread_id == thread_id), default=0)
+        key = Key(thread_id, sequence)
+        received = START + timedelta(seconds=len(self.messages))
+        self.messages[key] = Message(
+            id=MessageId(f"{thread}-{sequence}"),
+            thread_id=thread_id,
+            sequence=sequence,
+            text=f"text of {thread}-{sequence}",
+            mode=mode,
+            frontend=Frontend.API,
+            author=Author(id="p", name="P"),
+            received=received,
+        )
+        self.open[key] = OpenRecord(
+            thread_id=thread_id,
+            sequence=sequence,
+            message_id=MessageId(f"{thread}-{sequence}"),
+            mode=mode,
+            received=received,
+        )
+        return key
+
+    def branch(self, thread_id: ThreadId) -> Branch:
+        return self.local.setdefault(names.branch(thread_id), Branch())
+
+    def sha(self) -> str:
+        self.shas += 1
+        return f"sha{self.shas}"
+
+
+class MemoryLedger:
+    """The records, fenced by the epoch this worker was given."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self._epoch = world, world.epoch
+
+    async def _fenced(self) -> None:
+        await asyncio.sleep(0)
+        if self._epoch != self._world.epoch:
+            raise LeaseLost("stale epoch")
+
+    async def look(self) -> tuple[list[OpenRecord], list[StopRecord]]:
+        await asyncio.sleep(0)
+        found = list(self._world.open.values())
+        stops = [StopRecord(thread_id=t, through=n) for t, n in self._world.stops.items()]
+        await asyncio.sleep(0)  # what was read may be old when it arrives
+        return found, stops
+
+    async def stack(self) -> tuple[ThreadId, ...]:
+        return self._world.stack
+
+    async def message(self, *, thread_id: ThreadId, sequence: int) -> Message:
+        await asyncio.sleep(0)
+        return self._world.messages[Key(thread_id, sequence)]
+
+    async def lift(self, record: OpenRecord, *, stack: tuple[ThreadId, ...]) -> None:
+        await self._fenced()
+        key = Key(record.thread_id, record.sequence)
+        assert not self._world.open[key].lifted, "lifted twice"
+        self._world.open[key] = record.model_copy(update={"lifted": True})
+        self._world.stack = stack
+
+    async def append(self, thread_id: ThreadId, drafts: Sequence[Draft]) -> None:
+        await self._fenced()
+        assert all(d.thread_id == thread_id for d in drafts)
+        self._world.events += drafts
+
+    async def update(self, record: OpenRecord, drafts: Sequence[Draft]) -> None:
+        await self._fenced()
+        key = Key(record.thread_id, record.sequence)
+        assert key in self._world.open, "a turn with an outcome was written again"
+        self._world.open[key] = record
+        self._world.events += drafts
+
+    async def finish(
+        self,
+        endings: Sequence[Ending],
+        *,
+        stack: tuple[ThreadId, ...],
+        drafts: Sequence[Draft],
+        cost_usd: float = 0.0,
+    ) -> None:
+        await self._fenced()
+        for ending in endings:
+            key = Key(ending.record.thread_id, ending.record.sequence)
+            assert key not in self._world.outcomes, "two outcomes"
+            self._world.outcomes[key] = ending.outcome
+            del self._world.open[key]
+        self._world.stack = stack
+        self._world.events += drafts
+
+    async def clear_stop(self, *, thread_id: ThreadId, through: int) -> None:
+        await self._fenced()
+        if self._world.stops.get(thread_id) == through:
+            del self._world.stops[thread_id]
+
+
+class MemoryWorkspace:
+    """Branches as lists; refuses to mix threads."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self._epoch = world, world.epoch
+
+    @property
+    def path(self) -> Path:
+        return Path("/memory")
+
+    async def prepare(self) -> None:
+        await asyncio.sleep(0)
+        world = self._world
+        assert not world.alive, "the tree was touched while processes of a turn were alive"
+        if world.current is not None and world.dirty:
+            self._commit(world.current, ())
+
+    async def claim(self, *, epoch: int) -> None:
+        await asyncio.sleep(0)
+
+    async def fetch(self) -> None:
+        await asyncio.sleep(0)
+        if not self._world.remote_up:
+            raise RemoteUnavailable("no remote")
+
+    def _commit(self, thread_id: ThreadId, message_ids: tuple[str, ...]) -> str:
+        world = self._world
+        assert not world.alive, "a commit while processes of the turn were alive"
+        assert world.current == thread_id, "a commit on the branch of another thread"
+        branch = world.branch(thread_id)
+        branch.commits.append((world.sha(), message_ids, branch.files | world.dirty))
+        world.dirty = set()
+        return branch.head
+
+    async def switch(self, thread_id: ThreadId) -> Checkout:
+        await asyncio.sleep(0)
+        world = self._world
+        assert self._epoch == world.epoch or not world.alive
+        assert not world.dirty or world.current == thread_id, (
+            "a switch with another thread's work in the tree"
+        )
+        world.current = thread_id
+        return Checkout(branch=names.branch(thread_id), head=world.branch(thread_id).head, created=False)
+
+    async def checkpoint(
+        self, *, thread_id: ThreadId, turn_id: TurnId, reason: StopReason | str
+    ) -> str | None:
+        await asyncio.sleep(0)
+        return self._commit(thread_id, ()) if self._world.dirty else None
+
+    async def commit(
+        self, *, thread_id: ThreadId, base: str, subject: str, body: str, message_ids: tuple[MessageId, ...]
+    ) -> Commit | None:
+        await asyncio.sleep(0)
+        branch = self._world.branch(thread_id)
+        if not self._world.dirty and branch.head == base:
+            return None
+        sha = self._commit(thread_id, message_ids)
+        return Commit(sha=sha, branch=names.branch(thread_id), files=1, insertions=1, deletions=0, body=body)
+
+    async def push(self, *, thread_id: ThreadId) -> Push:
+        await asyncio.sleep(0)
+        if not self._world.remote_up:
+            raise RemoteUnavailable("no remote")
+        if self._epoch != self._world.epoch:
+            raise LeaseLost("stale epoch")
+        name = names.branch(thread_id)
+        self._world.remote[name] = Branch(commits=list(self._world.branch(thread_id).commits))
+        return Push(branch=name, sha=self._world.branch(thread_id).head)
+
+    async def find(self, *, thread_id: ThreadId, message_id: MessageId) -> Commit | None:
+        await asyncio.sleep(0)
+        for sha, ids, _ in self._world.branch(thread_id).commits:
+            if message_id in ids:
+                return Commit(sha=sha, branch=names.branch(thread_id), files=1, insertions=1, deletions=0)
+        return None
+
+
+class MemoryRun:
+    """A Claude Code that does what the test says."""
+
+    def __init__(self, world: World, turn: AgentTurn) -> None:
+        self._world, self.turn = world, turn
+        self._events: asyncio.Queue[AgentEvent | None] = asyncio.Queue()
+        self._result = AgentResult(ended="completed", text=f"answer to {turn.prompt[:40]}")
+        self.steers: list[MessageId] = []
+        self.over = False
+        world.alive.add(self)
+
+    async def events(self) -> AsyncIterator[AgentEvent]:
+        while (event := await self._events.get()) is not None:
+            yield event
+
+    def work(self) -> None:
+        """Say something and change a file."""
+        assert self._world.current == self.turn.thread_id, "Claude Code works on another thread's branch"
+        self._world.dirty.add(f"{self.turn.thread_id}.txt")
+        self._events.put_nowait(Text(text="working "))
+
+    def take_steers(self) -> None:
+        """The next step: texts that wait reach the model."""
+        for message_id in self.steers:
+            self._events.put_nowait(Steered(message_id=message_id))
+        self.steers = []
+
+    def end(self, result: AgentResult | None = None) -> None:
+        if not self.over:
+            self.over = True
+            self._result = result or self._result
+            self._events.put_nowait(None)
+
+    def steer(self, *, message_id: MessageId, text: str) -> None:
+        self.steers.append(message_id)
+
+    async def stop(self) -> None:
+        await asyncio.sleep(0)
+        if not self.over:
+            self.end(AgentResult(ended="stopped", text=""))
+        self._world.alive.discard(self)
+
+    async def close(self) -> AgentResult:
+        await asyncio.sleep(0)
+        self._world.alive.discard(self)
+        return self._result
+
+
+class MemoryAgent:
+    """Starts runs, and remembers what sessions were told."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def start(self, turn: AgentTurn) -> MemoryRun:
+        await asyncio.sleep(0)
+        assert not self._world.alive, "two Claude Codes at once"
+        self._world.remembered.add((turn.session_id, turn.prompt))
+        return MemoryRun(self._world, turn)
+
+    async def remembers(self, *, session_id: UUID, text: str) -> bool:
+        await asyncio.sleep(0)
+        return (session_id, text) in self._world.remembered
+
+    async def sweep(self) -> int:
+        killed = len(self._world.alive)
+        self._world.alive.clear()
+        return killed
+
+
+class MemoryPreview:
+    """No preview."""
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+    def switched(self) -> None:
+        pass
+
+    async def connections(self) -> int:
+        return 0
+
+
+class MemoryInbox:
+    """No deliveries; remembers what could be settled."""
+
+    def settle(self, *, open_keys: Collection[tuple[ThreadId, int]], before: float) -> None:
+        pass
+
+
+class MemoryLease:
+    """A lease that is only fenced by the epoch."""
+
+    async def cold(self) -> None:
+        await asyncio.sleep(0)
+
+    async def warm(self) -> None:
+        await asyncio.sleep(0)

@@ -1,0 +1,332 @@
+"""The whole worker core (engine, turn, closing, outbox) against ports in memory, through random schedules."""
+
+import asyncio
+import contextlib
+from collections import Counter
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from contracts.words import Mode, Outcome, StopReason, ThreadId, TurnState, WorkerId
+from tests.fakes.memory import (
+    MemoryAgent,
+    MemoryInbox,
+    MemoryLease,
+    MemoryLedger,
+    MemoryPreview,
+    MemoryRun,
+    MemoryWorkspace,
+    World,
+)
+from worker.board import Board
+from worker.closing import Parts
+from worker.decide import MAX_ATTEMPTS, MAX_INTERRUPTIONS
+from worker.engine import Engine, Left, Pace
+from worker.outbox import Outbox
+from worker.ports import AgentResult
+from worker.redact import Redactor
+from worker.turn import Key
+
+FINALS = {"turn.completed", "turn.stopped", "turn.failed"}
+
+
+class Process:
+    """One worker over the world; ``kill`` ends it as SIGKILL would."""
+
+    def __init__(self, world: World) -> None:
+        world.epoch += 1
+        self.world, self.now = world, 0.0
+        self.board = Board()
+        ledger = MemoryLedger(world)
+        self.outbox = Outbox(ledger=ledger, batch_seconds=0)
+        self.workspace = MemoryWorkspace(world)
+        parts = Parts(
+            worker=WorkerId("w"),
+            owner=f"owner{world.epoch}",
+            project="p",
+            board=self.board,
+            ledger=ledger,
+            outbox=self.outbox,
+            workspace=self.workspace,
+            agent=MemoryAgent(world),
+            preview=MemoryPreview(),
+            redactor=Redactor(),
+            later=lambda work: work.close(),
+            now=lambda: self.now,
+        )
+        self.engine = Engine(parts=parts, inbox=MemoryInbox(), lease=MemoryLease(), pace=Pace())
+        self.task: asyncio.Task[Left] | None = None
+        self._writing: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self.world.alive.clear()  # a successor kills its predecessor's processes first
+        await self.workspace.prepare()
+        self.task = asyncio.create_task(self.engine.run())
+        self._writing = asyncio.create_task(self.outbox.run())
+
+    async def kill(self) -> None:
+        """Everything of this process stops where it is."""
+        mine = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+        for task in mine:
+            task.cancel()
+        await asyncio.gather(*mine, return_exceptions=True)
+
+
+class Core(RuleBasedStateMachine):
+    """Posts, stops, progress, crashes, takeovers and drains in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.world = World()
+        self.process = Process(self.world)
+        self.do(self.process.start())
+        self.steps()
+
+    def do(self, work: object) -> None:
+        self.loop.run_until_complete(work)  # type: ignore[arg-type]
+
+    def steps(self, count: int = 60) -> None:
+        """Let everything run that can."""
+
+        async def turn_over() -> None:
+            for _ in range(count):
+                await asyncio.sleep(0)
+
+        self.do(turn_over())
+        task = self.process.task
+        if task is not None and task.done():
+            task.result()  # a broken engine is a finding
+            self.restart()
+
+    def restart(self) -> None:
+        self.do(self.process.kill())
+        now = self.process.now
+        self.process = Process(self.world)
+        self.process.now = now
+        self.do(self.process.start())
+
+    @property
+    def run(self) -> MemoryRun | None:
+        return next(iter(self.world.alive), None)
+
+    # ------------------------------------------------------------ people
+
+    @rule(
+        thread=st.sampled_from("abc"),
+        mode=st.sampled_from([*[Mode.QUEUE] * 4, Mode.STEER, Mode.INTERRUPT]),
+        count=st.integers(0, 60),
+    )
+    def post(self, thread: str, mode: Mode, count: int) -> None:
+        self.world.post(thread, mode=mode)
+        self.process.engine.ring()
+        self.steps(count)
+
+    @rule(thread=st.sampled_from("abc"), back=st.integers(0, 2), count=st.integers(0, 60))
+    def stop(self, thread: str, back: int, count: int) -> None:
+        last = max((k.sequence for k in self.world.messages if k.thread_id == thread), default=0) - back
+        if last >= 1:
+            thread_id = ThreadId(thread)
+            self.world.stops[thread_id] = max(self.world.stops.get(thread_id, 0), last)
+            self.process.engine.ring()
+            self.steps(count)
+
+    # ------------------------------------------------------------ Claude Code
+
+    @precondition(lambda self: self.run is not None and not self.run.over)
+    @rule(count=st.integers(0, 30))
+    def works(self, count: int) -> None:
+        assert self.run is not None
+        self.run.work()
+        self.steps(count)
+
+    @precondition(lambda self: self.run is not None and not self.run.over)
+    @rule()
+    def takes_steering_texts(self) -> None:
+        assert self.run is not None
+        self.run.take_steers()
+        self.steps(10)
+
+    @precondition(lambda self: self.run is not None and not self.run.over)
+    @rule(
+        how=st.sampled_from(["completed", "completed", "failed", "crashed", "limited"]),
+        count=st.integers(0, 60),
+    )
+    def ends(self, how: str, count: int) -> None:
+        assert self.run is not None
+        result = {
+            "completed": None,
+            "failed": AgentResult(ended="failed", text="model error"),
+            "crashed": AgentResult(ended="failed", text="crash", crashed=True),
+            "limited": AgentResult(ended="limited", text="limit", resets_at=self.process.now + 50),
+        }[how]
+        self.run.end(result)
+        self.steps(count)
+
+    @precondition(lambda self: self.run is not None and not self.run.over)
+    @rule(count=st.integers(0, 40), frozen=st.booleans())
+    def ends_and_the_worker_dies_while_it_closes(self, count: int, frozen: bool) -> None:
+        assert self.run is not None
+        self.run.work()
+        self.run.end()
+        self.steps(count)
+        if frozen:
+            self.taken_over_while_frozen(count)
+        else:
+            self.restart()
+
+    # ------------------------------------------------------------ the world
+
+    @rule(count=st.integers(0, 60))
+    def passes(self, count: int) -> None:
+        self.steps(count)
+
+    @rule()
+    def time_passes(self) -> None:
+        self.process.now += 1000
+        self.process.engine.ring()
+        self.steps()
+
+    @rule(up=st.booleans())
+    def remote(self, up: bool) -> None:
+        self.world.remote_up = up
+
+    @rule()
+    def killed(self) -> None:
+        self.restart()
+
+    @rule(count=st.integers(0, 60))
+    def taken_over_while_frozen(self, count: int) -> None:
+        """The epoch rises under the worker, which finds out at its next write."""
+        self.world.epoch += 1
+        self.steps(count)
+        self.restart()
+
+    @rule(count=st.integers(0, 60))
+    def drained(self, count: int) -> None:
+        self.process.engine.drain()
+        self.steps(count)
+
+    # ------------------------------------------------------------ the promises
+
+    @invariant()
+    def one_final_event_for_each_outcome_and_no_other(self) -> None:
+        told = Counter(d.message_id for d in self.world.events if d.type in FINALS)
+        assert all(n == 1 for n in told.values()), told
+        assert set(told) == {self.world.messages[k].id for k in self.world.outcomes}
+
+    @invariant()
+    def one_commit_for_each_message(self) -> None:
+        for branch in [*self.world.local.values(), *self.world.remote.values()]:
+            ids = Counter(i for _, message_ids, _ in branch.commits for i in message_ids)
+            assert all(n == 1 for n in ids.values()), ids
+
+    @invariant()
+    def no_file_of_one_thread_on_the_branch_of_another(self) -> None:
+        for name, branch in self.world.local.items():
+            assert branch.files <= {f"{name.removeprefix('thread-')}.txt"}
+
+    @invariant()
+    def nobody_is_interrupted_or_tried_too_often(self) -> None:
+        for record in self.world.open.values():
+            assert record.interruptions <= MAX_INTERRUPTIONS
+            assert record.attempts <= MAX_ATTEMPTS
+
+    def teardown(self) -> None:
+        """Left in peace, everything gets its outcome."""
+        self.world.remote_up = True
+        try:
+            for _ in range(20 * len(self.world.messages) + 20):
+                if not self.world.open and not self.world.stops:
+                    break
+                if self.run is not None:
+                    self.run.end()
+                self.process.now += 1000
+                self.process.engine.ring()
+                self.steps(150)
+            assert not self.world.open, self.world.open
+            assert not self.world.stops
+            assert set(self.world.outcomes) == set(self.world.messages)
+            self.one_final_event_for_each_outcome_and_no_other()
+            self.one_commit_for_each_message()
+        finally:
+            with contextlib.suppress(asyncio.CancelledError):
+                self.do(self.process.kill())
+            self.loop.close()
+
+
+Core.TestCase.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
+test_every_schedule_keeps_the_promises_of_the_whole_core = Core.TestCase
+
+
+async def settle(process: Process, *, count: int = 200) -> None:
+    """Let everything run that can."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+    assert process.task is not None
+    if process.task.done():
+        process.task.result()
+
+
+@pytest.fixture
+async def process() -> Process:
+    made = Process(World())
+    await made.start()
+    return made
+
+
+def record_of(process: Process, key: Key) -> TurnState:
+    return process.world.open[key].state
+
+
+async def test_a_usage_limit_parks_the_turn_until_it_is_over_and_counts_no_attempt(process: Process) -> None:
+    key = process.world.post("a")
+    process.engine.ring()
+    await settle(process)
+    (run,) = process.world.alive
+    run.work()
+    run.end(AgentResult(ended="limited", text="limit", resets_at=500.0))
+    await settle(process)
+    record = process.world.open[key]
+    assert (record.state, record.reason, record.attempts) == (TurnState.PARKED, StopReason.BUDGET, 0)
+    (told,) = [d for d in process.world.events if d.type == "turn.interrupted"]
+    assert told.data["resumes_at"] == 500.0
+    process.now = 501.0
+    process.engine.ring()
+    await settle(process)
+    (run,) = process.world.alive
+    run.end()
+    await settle(process)
+    assert process.world.outcomes == {key: Outcome.COMPLETED}
+    await process.kill()
+
+
+async def test_a_crash_of_claude_code_is_tried_once_more_in_the_same_turn(process: Process) -> None:
+    key = process.world.post("a")
+    process.engine.ring()
+    await settle(process)
+    for _ in range(2):
+        (run,) = process.world.alive
+        run.end(AgentResult(ended="failed", text="Claude Code ended unexpectedly.", crashed=True))
+        await settle(process)
+    assert process.world.outcomes == {key: Outcome.FAILED}
+    (final,) = [d for d in process.world.events if d.type == "turn.failed"]
+    assert "unexpectedly" in final.data["text"]
+    await process.kill()
+
+
+async def test_work_that_cannot_be_pushed_is_answered_and_says_so(process: Process) -> None:
+    process.world.remote_up = False
+    key = process.world.post("a")
+    process.engine.ring()
+    await settle(process)
+    (run,) = process.world.alive
+    run.work()
+    run.end()
+    await settle(process)
+    assert process.world.outcomes == {key: Outcome.COMPLETED}
+    (final,) = [d for d in process.world.events if d.type == "turn.completed"]
+    assert "not pushed" in final.data["problem"]
+    await process.kill()
