@@ -80,6 +80,11 @@ def turn(*, worker: WorkerId, thread_id: ThreadId, sequence: int) -> TurnId:
     return TurnId(uuid.uuid5(_NAMESPACE, f"turn/{worker}/{sequence}/{thread_id}").hex[:20])
 
 
+def prompt(turn_id: TurnId) -> uuid.UUID:
+    """The id under which a turn's first prompt stands in the session's transcript."""
+    return uuid.uuid5(_NAMESPACE, f"prompt/{turn_id}")
+
+
 def digest(text: str) -> str:
     """80 bits of SHA-256 in hex; lone surrogates are taken as they are."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from worker.closing import Parts
 from worker.discovery import Discovery
 from worker.disk import Disk
 from worker.engine import Engine, Left, Pace
-from worker.errors import LeaseHeld, LeaseLost, WorkerError
+from worker.errors import LeaseHeld, LeaseLost, RemoteUnavailable, WorkerError, WorkspaceError
 from worker.inbox import SqsInbox
 from worker.lease import DynamoLease
 from worker.ledger import DynamoLedger
@@ -46,17 +46,21 @@ log = get_logger()
 
 EXIT_OK, EXIT_BROKEN, EXIT_USAGE = 0, 1, 2
 LOCK_GRACE = 3.0
+SIDE_LOOPS = ("lease", "discovery", "inbox", "outbox", "preview")
 
 
 class Worker:
     """Everything one worker process is made of, built once its lease is held."""
 
     def __init__(
-        self, *, settings: Settings, clients: aws.Aws, lease: DynamoLease, row: WorkerRecord
+        self, *, settings: Settings, clients: aws.Aws, lease: DynamoLease, row: WorkerRecord, place: str
     ) -> None:
         self.settings, self.row, self.lease = settings, row, lease
+        # Leftovers are those of this disk: an owner with another disk on this machine is nobody to kill.
+        self.mark = f"{row.worker_id}@{place}"
         self.redactor = Redactor(secrets=secrets())
         self.board = Board()
+        self.leaving = asyncio.Event()
         self.ledger = DynamoLedger(
             aws=clients,
             table=settings.table,
@@ -111,7 +115,7 @@ class Worker:
         return ClaudeAgent(
             state_dir=self.settings.own_files / "agent",
             config_dir=self.settings.own_files / "claude",
-            worker_marker=self.row.worker_id,
+            worker_marker=self.mark,
             model_env=model_environment(),
             pass_env=self.settings.pass_env,
             redact=self.redactor,
@@ -135,7 +139,7 @@ class Worker:
             port=self.settings.preview_port,
             host=self.settings.preview_host,
             command=self.row.preview_command,
-            marker=self.row.worker_id,
+            marker=self.mark,
             redact=self.redactor,
             log_dir=self.settings.own_files / "preview",
             on_ready=self._preview_ready,
@@ -155,6 +159,7 @@ class Worker:
             redactor=self.redactor,
             later=lambda work: work.close(),
             now=time.time,
+            leaving=self.leaving,
         )
         pace = Pace(look=self.settings.look_seconds, idle=self.settings.auto_shutdown_minutes * 60)
         return Engine(parts=parts, inbox=self.inbox, lease=self.lease, pace=pace)
@@ -164,26 +169,53 @@ class Worker:
     async def live(self) -> Left:
         """Prepare, work, leave. Raises WorkerError when the checkout cannot be made usable."""
         async with self._side_loops() as loops:
-            ready = asyncio.create_task(self._prepare(), name="prepare")
-            await _first(ready, *loops)
-            work = asyncio.create_task(self.engine.run(), name="engine")
-            await _first(work, *loops)
-            left = work.result()
+            try:
+                left = await self._work(loops)
+            except WorkspaceError as error:
+                # Whoever waits is told; the id is free for the next try at once.
+                await self._leave(str(error))
+                raise
             log.info("worker_leaving", reason=left)
-            await self._leave(left)
+            await (self.inbox.leave() if left is Left.LEASE_LOST else self._leave(str(left)))
         return left
+
+    async def _work(self, loops: "list[asyncio.Task[Any]]") -> Left:
+        ready = asyncio.create_task(self._prepare(), name="prepare")
+        asked = asyncio.create_task(self.leaving.wait(), name="asked to leave")
+        try:
+            await _first(ready, asked, *loops)
+        finally:
+            asked.cancel()
+        if not ready.done():
+            ready.cancel()  # a clone that takes long is begun again by the next worker
+            await asyncio.wait([ready])
+            return Left.LEASE_LOST if self.board.state.lost else Left.DRAINED
+        ready.result()
+        work = asyncio.create_task(self.engine.run(), name="engine")
+        await _first(work, *loops)
+        return work.result()
 
     async def _prepare(self) -> None:
         if killed := await self.agent.sweep():
             log.info("leftovers_killed", count=killed)
         await self.workspace.prepare()
         self.preview.switched()
-        await self.workspace.claim(epoch=self.lease.epoch)
+        await self._catch_up()
         open_, _ = await self.ledger.look()
         for thread_id in dict.fromkeys(r.thread_id for r in open_):
             data = {"worker_id": self.row.worker_id, "epoch": self.lease.epoch}
             await self.outbox.add(Draft(type="worker.ready", thread_id=thread_id, data=data))
         log.info("worker_ready", checkout=str(self._checkout), open=len(open_))
+
+    async def _catch_up(self) -> None:
+        """Fence earlier owners off the remote and see what they pushed: turns go on from there. A remote
+        that is away stops nobody: the first push claims it."""
+        try:
+            await self.workspace.claim(epoch=self.lease.epoch)
+            await self.workspace.fetch()
+            await self.workspace.push_rest()
+        except RemoteUnavailable as error:
+            log.warning("remote_unavailable", error=str(error))
 
     @asynccontextmanager
     async def _side_loops(self) -> AsyncIterator[list["asyncio.Task[Any]"]]:
@@ -232,33 +264,32 @@ class Worker:
         data = {"url": state.url, "branch": names.branch(thread_id)}
         await self.outbox.add(Draft(type="preview.ready", thread_id=thread_id, data=data))
 
-    async def _leave(self, left: Left) -> None:
+    async def _leave(self, reason: str) -> None:
         """Tell, give back, release; each as far as it goes, because the next worker copes without."""
-        steps: list[Callable[[], Awaitable[None]]] = [self.inbox.leave]
-        if left is not Left.LEASE_LOST:
-            steps = [partial(self._say_goodbye, left), self.inbox.leave, self.lease.release]
-        for step in steps:
+        for step in (partial(self._say_goodbye, reason), self.inbox.leave, self.lease.release):
             try:
                 await step()
             except (LeaseLost, BotoCoreError, ClientError, OSError) as error:
                 log.warning("not_left_cleanly", error=str(error))
 
-    async def _say_goodbye(self, left: Left) -> None:
-        data = {"worker_id": self.row.worker_id, "epoch": self.lease.epoch, "reason": str(left)}
-        for thread_id in dict.fromkeys(k.thread_id for k in self.board.state.open):
+    async def _say_goodbye(self, reason: str) -> None:
+        data = {"worker_id": self.row.worker_id, "epoch": self.lease.epoch, "reason": reason}
+        open_, _ = await self.ledger.look()
+        for thread_id in dict.fromkeys(r.thread_id for r in open_):
             await self.outbox.add(Draft(type="worker.stopped", thread_id=thread_id, data=data))
         await self.outbox.flush()
 
 
-async def _first(main: "asyncio.Task[Any]", *loops: "asyncio.Task[Any]") -> None:
-    """Wait for ``main``; a side loop that ends before it takes the worker down with its error."""
-    await asyncio.wait([main, *loops], return_when=asyncio.FIRST_COMPLETED)
-    for task in loops:
-        if task.done():
+async def _first(main: "asyncio.Task[Any]", *others: "asyncio.Task[Any]") -> None:
+    """Wait for ``main`` or for one that is allowed to end before it; a side loop that ends takes the worker
+    down with its error, but not before ``main`` has let go of everything."""
+    await asyncio.wait([main, *others], return_when=asyncio.FIRST_COMPLETED)
+    for task in others:
+        if task.done() and task.get_name() in SIDE_LOOPS:
             main.cancel()
+            await asyncio.wait([main])
             task.result()
             raise WorkerError(f"The {task.get_name()} loop of the worker ended by itself.")
-    main.result()
 
 
 async def serve(settings: Settings) -> int:
@@ -282,8 +313,8 @@ async def serve(settings: Settings) -> int:
         row = await lease.acquire(evict=predecessor_is_dead)
         log.info("lease_taken", worker=worker_id, epoch=lease.epoch)
         stack.enter_context(bound(worker=worker_id, epoch=lease.epoch))
-        await disk.lock(grace=LOCK_GRACE)
-        worker = Worker(settings=settings, clients=clients, lease=lease, row=row)
+        await disk.lock(grace=LOCK_GRACE, prove=lease.prove)
+        worker = Worker(settings=settings, clients=clients, lease=lease, row=row, place=disk.place)
         _on_signals(worker)
         left = await worker.live()
     if left is Left.LEASE_LOST:
@@ -322,11 +353,17 @@ def main() -> int:
     except LeaseHeld as error:
         log.warning("worker_leaves", reason=str(error), epoch=error.epoch)
         return EXIT_OK
+    except LeaseLost as error:
+        log.warning("worker_leaves", reason=str(error))
+        return EXIT_OK
     except WorkerError as error:
         log.error("worker_stopped", reason=str(error))
         return EXIT_BROKEN
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, *aws.UNREACHABLE) as error:
         log.error("worker_stopped", reason=f"AWS could not be reached or refused: {error}")
+        return EXIT_BROKEN
+    except Exception:
+        log.exception("worker_broke")
         return EXIT_BROKEN
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

@@ -125,10 +125,10 @@ class ClaudeAgent:
         self._runs.add(run)
         return run
 
-    async def remembers(self, *, session_id: UUID, text: str) -> bool:
-        """Whether the session's transcript holds this text as something the person said."""
+    async def remembers(self, *, session_id: UUID, prompt_id: UUID) -> bool:
+        """Whether the session's transcript holds the prompt that was sent under this id."""
         path = agent_memory.transcript(self._surroundings.config_dir, session_id)
-        return path is not None and await asyncio.to_thread(agent_memory.holds, path, text)
+        return path is not None and await asyncio.to_thread(agent_memory.holds, path, prompt_id)
 
     async def sweep(self) -> int:
         """Kill what earlier turns of this worker id left over, whoever started them; how many there were.

@@ -4,7 +4,7 @@ Pure: messages of the SDK go in, events come out. Nothing here decides how a tur
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,7 +100,8 @@ def _task(fields: dict[str, Any]) -> Task:
 class Story:
     """The events of one turn, in the order of the messages it is told."""
 
-    def __init__(self, *, tasks: TaskList, steering: Steering) -> None:
+    def __init__(self, *, tasks: TaskList, steering: Steering, redact: Callable[[str], str]) -> None:
+        self._redact = redact
         self._tasks = tasks
         self._steering = steering
         self._tools: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -150,7 +151,7 @@ class Story:
         for block in message.content:
             if isinstance(block, ToolUseBlock):
                 self._tools[block.id] = (block.name, block.input)
-                given = _shortened_input(block.input)
+                given = self._shortened_input(block.input)
                 yield Tool(tool_use_id=block.id, name=block.name, state="started", input=given)
             elif isinstance(block, TextBlock) and message.parent_tool_use_id is None:
                 yield from self._whole_text(block, spoken=message.model != _SYNTHETIC)
@@ -171,12 +172,18 @@ class Story:
                     tool_use_id=block.tool_use_id,
                     name=name,
                     state="failed" if block.is_error else "succeeded",
-                    input=_shortened_input(given),
-                    output=shortened(_plain(block.content)),
+                    input=self._shortened_input(given),
+                    output=self._shortened(_plain(block.content)),
                 )
                 result = message.tool_use_result
                 if not block.is_error and self._tasks.apply(name=name, given=given, result=result):
                     yield self._tasks.snapshot
+
+    def _shortened(self, text: str) -> str:
+        return shortened(self._redact(text))  # first: half a secret looks like none
+
+    def _shortened_input(self, given: dict[str, Any]) -> dict[str, Any]:
+        return {key: self._shortened(v) if isinstance(v, str) else v for key, v in given.items()}
 
 
 def _retries(message: SystemMessage) -> Iterator[AgentEvent]:
@@ -190,7 +197,3 @@ def _plain(content: str | list[dict[str, Any]] | None) -> str:
     if isinstance(content, str):
         return content
     return "\n".join(str(part.get("text", f"[{part.get('type')}]")) for part in content or ())
-
-
-def _shortened_input(given: dict[str, Any]) -> dict[str, Any]:
-    return {key: shortened(value) if isinstance(value, str) else value for key, value in given.items()}

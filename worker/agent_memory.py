@@ -4,9 +4,7 @@ The format is Claude Code's (one JSON object a line); a torn last line, as a kil
 """
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 
@@ -15,26 +13,16 @@ def transcript(config_dir: Path, session_id: UUID) -> Path | None:
     return next(config_dir.glob(f"projects/*/{session_id}.jsonl"), None)
 
 
-def holds(path: Path, text: str) -> bool:
-    """Whether the person said ``text`` in this session."""
-    wanted = text.strip()
-    return any(said.strip() == wanted for said in _said(path))
-
-
-def _said(path: Path) -> Iterator[str]:
+def holds(path: Path, prompt_id: UUID) -> bool:
+    """Whether the prompt that was sent under ``prompt_id`` reached this session."""
+    wanted = str(prompt_id)
     with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(entry, dict) and entry.get("type") == "user":
-                yield from _texts(entry.get("message", {}).get("content"))
+        return any(_is_prompt(line, wanted) for line in lines if wanted in line)
 
 
-def _texts(content: Any) -> Iterator[str]:
-    if isinstance(content, str):
-        yield content
-    for block in content if isinstance(content, list) else []:
-        if isinstance(block, dict) and block.get("type") == "text":
-            yield str(block.get("text", ""))
+def _is_prompt(line: str, wanted: str) -> bool:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(entry, dict) and entry.get("type") == "user" and entry.get("uuid") == wanted

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from claude_agent_sdk import (
     ClaudeAgentOptions,
@@ -80,7 +80,7 @@ class ClaudeRun:
         self._hang_seconds = hang_seconds
         self._interrupt_seconds = interrupt_seconds
         self._steering = Steering()
-        self._story = Story(tasks=TaskList.load(session.tasks()), steering=self._steering)
+        self._story = Story(tasks=TaskList.load(session.tasks()), steering=self._steering, redact=redact)
         self._said: deque[str] = deque(maxlen=20)
         self._queue: asyncio.Queue[AgentEvent | None] = asyncio.Queue()
         self._client: ClaudeSDKClient | None = None
@@ -198,7 +198,7 @@ class ClaudeRun:
         before = asyncio.create_task(asyncio.to_thread(spent, transcript))
         try:
             client = await self._connect(resume=transcript is not None)
-            await client.query(self._turn.prompt)
+            await client.query(_said(self._turn))
             self._asked = client
             return self._result_of(await self._listen(client), spent_before=await before)
         finally:
@@ -276,3 +276,14 @@ class ClaudeRun:
 
     def _duration_ms(self) -> int:
         return int((time.monotonic() - self._started) * 1000)
+
+
+async def _said(turn: AgentTurn) -> AsyncIterator[dict[str, Any]]:
+    """The prompt as the CLI takes it on its input; the id is kept in the transcript (measured)."""
+    message: dict[str, Any] = {
+        "type": "user",
+        "message": {"role": "user", "content": turn.prompt},
+        "parent_tool_use_id": None,
+        "session_id": "default",
+    }
+    yield message | ({"uuid": str(turn.prompt_id)} if turn.prompt_id else {})

@@ -5,8 +5,9 @@ to Claude Code; its processes are dead before anything here touches the tree.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -20,7 +21,6 @@ from contracts.words import Outcome, StopReason, ThreadId, TurnState, WorkerId
 from worker import prompts, turn
 from worker.board import Board
 from worker.errors import LeaseLost, RemoteUnavailable, WorkspaceError
-from worker.fitting import cut
 from worker.log import get_logger
 from worker.outbox import Outbox
 from worker.ports import Agent, AgentResult, Commit, Draft, Ending, Ledger, Preview, Push, Workspace
@@ -29,10 +29,13 @@ from worker.turn import Key
 
 log = get_logger()
 
-BODY_LIMIT = 20_000
-"""Longest answer in a commit message, in bytes."""
 LIMIT_PAUSE = 300.0
 """How long a turn waits for a usage limit that named no end, in seconds."""
+LEAST_PAUSE = 60.0
+"""Shortest wait for a usage limit: one that is said to be over already may not be."""
+LEAVING_SECONDS = 20.0
+"""How long a push may go on when the worker has to leave."""
+PUSH_AGAIN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,10 @@ class Parts:
     redactor: Redactor
     later: Callable[[Coroutine[Any, Any, None]], None]
     now: Callable[[], float]
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when this worker has to leave: nothing may take long any more."""
+    stacking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the stack is computed and recorded."""
 
     def session(self, thread_id: ThreadId) -> UUID:
         """Claude Code's session of the thread."""
@@ -72,6 +79,8 @@ class Closing:
         self.message: Message | None = None
         self.turn_id = names.turn(worker=parts.worker, thread_id=key.thread_id, sequence=key.sequence)
         self.branch = names.branch(key.thread_id)
+        self._committed: Commit | None = None
+        self._told = False
 
     # ------------------------------------------------------------ telling
 
@@ -122,13 +131,17 @@ class Closing:
                 "reason": reason,
                 "attempts": max(self.record.attempts - 1, 0),
                 "interruptions": self.record.interruptions + (reason is StopReason.PREEMPTED),
-                "resumes_at": (resumes_at or self._parts.now() + LIMIT_PAUSE) if limited else None,
+                "resumes_at": self._over_at(resumes_at) if limited else None,
             }
         )
         await self._parts.outbox.flush()
         await self._parts.ledger.update(record, self._parked(record, reason, by=by, sha=sha))
         self._parts.board.apply(partial(turn.parked, record=record))
         self._parts.later(self._push_quietly())
+
+    def _over_at(self, resets_at: float | None) -> float:
+        now = self._parts.now()
+        return max(resets_at, now + LEAST_PAUSE) if resets_at else now + LIMIT_PAUSE
 
     def _parked(
         self, record: OpenRecord, reason: StopReason, *, by: Key | None, sha: str | None
@@ -161,10 +174,13 @@ class Closing:
 
     # ------------------------------------------------------------ outcomes
 
-    async def finish(self, outcome: Outcome, *, result: AgentResult) -> None:
-        """Commit, push, record. The reply says what was changed, or that nothing was."""
-        steered = self._parts.board.state.steered
-        commit = await self._commit(result.text, steered=steered)
+    async def finish(self, outcome: Outcome, *, result: AgentResult, by: Key | None = None) -> None:
+        """Commit, push, record. The reply says what was changed, or that nothing was.
+
+        ``by`` is the message that replaces a stopped turn, if one does.
+        """
+        steered = self._taken_in(outcome, by=by)
+        commit = await self._commit(outcome, result.text, steered=steered)
         text = _answer(outcome, text=result.text, changed=commit is not None)
         spent = {
             "duration_ms": result.duration_ms,
@@ -174,14 +190,41 @@ class Closing:
         }
         await self._conclude(outcome, text=text, commit=commit, steered=steered, extra=spent)
 
+    def _taken_in(self, outcome: Outcome, *, by: Key | None) -> tuple[Key, ...]:
+        """Messages that share this outcome. A stop ends nothing later than its sender saw: the rest goes
+        back in line."""
+        state = self._parts.board.state
+        if outcome is not Outcome.STOPPED:
+            return state.steered
+        through = by.sequence if by else state.stops.get(self._key.thread_id, 0)
+        return tuple(k for k in state.steered if k.sequence <= through)
+
     async def finish_from_evidence(self) -> bool:
-        """If an earlier worker committed this message's work, finish the turn from that; whether it did."""
+        """If an earlier worker committed this message's work, finish the turn from that; whether it did.
+
+        Messages that the turn had taken in stand in the same commit and get the same outcome.
+        """
         commit = await self._evidence()
         if commit is None:
             return False
-        text = commit.body or prompts.RECOVERED
-        await self._conclude(Outcome.COMPLETED, text=text, commit=commit, steered=(), extra={})
+        text = _answer(commit.outcome, text=commit.body or prompts.RECOVERED, changed=True)
+        state = self._parts.board.state
+        also = [k for k in turn.of_thread(state, self._key.thread_id) if k != self._key]
+        steered = tuple(k for k in also if state.open[k].message_id in commit.message_ids)
+        await self._conclude(commit.outcome, text=text, commit=commit, steered=steered, extra={})
         return True
+
+    async def end(self, outcome: Outcome, *, text: str, recovered: bool) -> None:
+        """Give a message that does not run its outcome. What its turn had done before is a checkpoint on the
+        branch, and said so. ``recovered``: its worker died, so git is asked whether it had finished."""
+        if recovered and await self.finish_from_evidence():
+            return
+        begun = self.record.state is not TurnState.WAITING
+        extra: dict[str, Any] = {}
+        if begun:
+            extra = {"branch": self.branch, "note": prompts.LEFT_ON_BRANCH.format(branch=self.branch)}
+            self._parts.later(self._push_quietly())
+        await self._conclude(outcome, text=text, commit=None, steered=(), extra=extra)
 
     async def _evidence(self) -> Commit | None:
         """The commit with this message's trailer: on this disk, else on the remote."""
@@ -198,31 +241,37 @@ class Closing:
     async def give_up(self, text: str) -> None:
         """End the turn as failed, with whatever it changed committed if that is possible."""
         self._parts.board.apply(turn.closing)
-        commit, problem = None, None
+        if self._told:
+            self._parts.board.apply(partial(turn.ended, keys=[self._key]))
+            return
+        commit: Commit | None = None
+        extra: dict[str, Any] = {}
         try:
-            commit = await self._commit(text, steered=())
+            commit = await self._commit(Outcome.FAILED, text, steered=())
         except WorkspaceError as error:
-            problem = f"The changes could not be committed: {error}"
-        await self._conclude(
-            Outcome.FAILED,
-            text=text,
-            commit=commit,
-            steered=(),
-            extra={"problem": problem} if problem else {},
-        )
+            extra = {"problem": f"The changes could not be committed: {error}", "note": None}
+        if commit is not None:
+            # The push may be what failed: it is tried beside the outcome, not before it.
+            extra = {"changed": True, "commit": commit.sha, "branch": commit.branch, "note": None}
+            self._parts.later(self._push_later())
+        await self._conclude(Outcome.FAILED, text=text, commit=None, steered=(), extra=extra)
 
-    async def _commit(self, body: str, *, steered: tuple[Key, ...]) -> Commit | None:
+    async def _commit(self, outcome: Outcome, body: str, *, steered: tuple[Key, ...]) -> Commit | None:
         if self.record.base is None or self.message is None:
             return None
+        if self._committed is not None:
+            return self._committed  # what failed came after the commit
         board = self._parts.board.state
         also = tuple(board.open[k].message_id for k in steered)
-        return await self._parts.workspace.commit(
+        self._committed = await self._parts.workspace.commit(
             thread_id=self._key.thread_id,
             base=self.record.base,
             subject=self.message.text.strip().partition("\n")[0],
-            body=cut(body, BODY_LIMIT),
+            body=body,
             message_ids=(self.record.message_id, *also),
+            outcome=outcome,
         )
+        return self._committed
 
     async def _conclude(
         self,
@@ -234,18 +283,15 @@ class Closing:
         extra: dict[str, Any],
     ) -> None:
         """Push what there is, then record the outcome of the message and of those it took in."""
-        data: dict[str, Any] = {"text": text, "interruptions": self.record.interruptions} | extra
-        if commit is not None:
-            data |= await self._publish(commit)
-        else:
-            data["note"] = prompts.NOTHING_CHANGED
+        data: dict[str, Any] = {"text": text, "interruptions": self.record.interruptions}
+        data |= await self._publish(commit) if commit else {"note": prompts.NOTHING_CHANGED}
+        data |= extra
         keys = [self._key, *steered]
         final = FINAL[outcome]
         together = {"text": "", "together_with": self.record.message_id, "changed": commit is not None}
         drafts = [self.draft(final, **data)] + [self._draft_for(k, final, together) for k in steered]
         await self._parts.outbox.flush()
         await self._record(outcome, keys=keys, drafts=drafts, cost_usd=extra.get("cost_usd", 0.0))
-        self._parts.board.apply(partial(turn.ended, keys=keys))
         log.info("turn_ended", outcome=outcome, changed=commit is not None)
 
     async def _record(
@@ -260,9 +306,12 @@ class Closing:
             )
             for k in keys
         ]
-        stack = turn.stack_without(state, keys)
         fault("pushed")
-        await self._parts.ledger.finish(endings, stack=stack, drafts=drafts, cost_usd=cost_usd)
+        async with self._parts.stacking:
+            stack = turn.stack_without(self._parts.board.state, keys)
+            await self._parts.ledger.finish(endings, stack=stack, drafts=drafts, cost_usd=cost_usd)
+            self._told = True
+            self._parts.board.apply(partial(turn.ended, keys=keys))
         fault("recorded")
 
     async def _publish(self, commit: Commit) -> dict[str, Any]:
@@ -273,28 +322,49 @@ class Closing:
         await self._parts.outbox.add(told)
         facts = {"changed": True, "commit": commit.sha, "branch": commit.branch, **counts}
         try:
-            push = await self._parts.workspace.push(thread_id=self._key.thread_id)
-        except (RemoteUnavailable, WorkspaceError) as error:
+            push = await self._push_now()
+        except WorkspaceError as error:
             self._parts.later(self._push_later())
             return facts | {"problem": f"The work is committed but not pushed yet: {error}"}
-        await self._parts.outbox.add(
-            self.draft(
-                "turn.pushed", sha=push.sha, branch=push.branch, conflict=push.conflict, rebased=push.rebased
-            )
-        )
+        await self._parts.outbox.add(self._told_push(push))
         return facts | _pushed(push)
 
+    async def _push_now(self) -> Push:
+        """Push; when the worker has to leave meanwhile, only a little longer. Raises WorkspaceError."""
+        push = asyncio.create_task(self._parts.workspace.push(thread_id=self._key.thread_id))
+        leaving = asyncio.create_task(self._parts.leaving.wait())
+        try:
+            await asyncio.wait([push, leaving], return_when=asyncio.FIRST_COMPLETED)
+            if not push.done():
+                await asyncio.wait([push], timeout=LEAVING_SECONDS)
+            if not push.done():
+                raise RemoteUnavailable("the worker had to leave before the remote answered.")
+            return push.result()
+        finally:
+            push.cancel()
+            leaving.cancel()
+
+    def _told_push(self, push: Push) -> Draft:
+        return self.draft(
+            "turn.pushed", sha=push.sha, branch=push.branch, conflict=push.conflict, rebased=push.rebased
+        )
+
     async def _push_later(self) -> None:
-        """Try again each minute until the remote takes it; the next turn of the thread pushes it as well."""
-        while not (self._parts.board.state.lost or self._parts.board.state.draining):
-            await asyncio.sleep(60)
+        """Try again each minute, and once more when the worker leaves, until the remote takes it."""
+        last = False
+        while not (last or self._parts.board.state.lost):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PUSH_AGAIN_SECONDS):
+                    await self._parts.leaving.wait()
+            last = self._parts.leaving.is_set()
             try:
-                await self._parts.workspace.push(thread_id=self._key.thread_id)
+                push = await self._parts.workspace.push(thread_id=self._key.thread_id)
+                await self._parts.outbox.add(self._told_push(push))
                 return
-            except RemoteUnavailable as error:
-                log.warning("still_not_pushed", error=str(error))
             except LeaseLost:
                 self._parts.board.apply(turn.lost)
+            except WorkspaceError as error:
+                log.warning("still_not_pushed", error=str(error))
 
 
 def _pushed(push: Push) -> dict[str, Any]:

@@ -115,7 +115,9 @@ def _carry_out_stop(state: State) -> Action | None:
             return stop
         idle = [k for k in keys if not in_hand(state, k)]
         if idle:
-            return End(key=idle[0], outcome=Outcome.STOPPED, text="Stopped before it began.")
+            waits = state.open[idle[0]].state is TurnState.WAITING
+            text = "Stopped before it began." if waits else "Stopped while it was paused."
+            return End(key=idle[0], outcome=Outcome.STOPPED, text=text)
         if not keys:
             return ClearStop(thread_id=thread_id, through=through)
     return None

@@ -4,9 +4,11 @@ Reads only; who may bind a queue is the dispatcher's and the operator's business
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import ValidationError
 
 from contracts import records
 from contracts.records import BindingRecord
@@ -52,4 +54,13 @@ class Discovery:
             },
             ConsistentRead=True,
         )
-        return [BindingRecord.read(item) async for page in pages for item in page["Items"]]
+        return [b async for page in pages for item in page["Items"] if (b := _read(item)) is not None]
+
+
+def _read(item: Mapping[str, Any]) -> BindingRecord | None:
+    """One binding; a row that cannot be read is passed over, the others count."""
+    try:
+        return BindingRecord.read(item)
+    except ValidationError as error:
+        log.error("binding_unreadable", key=str(item.get("sk")), error=str(error))
+        return None

@@ -12,6 +12,7 @@ import os
 import signal
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from worker.errors import WorkspaceError
@@ -54,13 +55,15 @@ class Disk:
         self._file = file
         return True
 
-    async def lock(self, *, grace: float) -> None:
+    async def lock(self, *, grace: float, prove: Callable[[], Awaitable[None]]) -> None:
         """Take the lock as the new owner: wait ``grace`` seconds for the holder to leave, then kill it.
 
+        ``prove`` is awaited before anybody is killed; it raises when this process is the owner no more.
         Raises WorkspaceError when the lock cannot be had.
         """
         if self._file is not None or await self._within(grace):
             return
+        await prove()
         pid = self._holder()
         if pid is not None:
             log.warning("predecessor_killed", pid=pid)

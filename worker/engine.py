@@ -12,7 +12,6 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
-from contracts.events import FINAL
 from contracts.words import TurnState
 from worker import turn
 from worker.closing import Closing, Parts
@@ -31,7 +30,7 @@ from worker.decide import (
 )
 from worker.errors import LeaseLost
 from worker.log import bound, get_logger
-from worker.ports import Draft, Ending, Inbox, Lease
+from worker.ports import Draft, Inbox, Lease
 from worker.running import RunningTurn
 from worker.turn import Key
 
@@ -66,6 +65,7 @@ class Engine:
         self._board, self._ledger = parts.board, parts.ledger
         self._inbox, self._lease, self._pace = inbox, lease, pace
         self._turn: RunningTurn | None = None
+        self._task: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._rung = True
@@ -84,10 +84,12 @@ class Engine:
     def drain(self) -> None:
         """Stop taking work and leave cleanly."""
         self._board.apply(turn.draining)
+        self._parts.leaving.set()
 
     def lost(self) -> None:
         """The lease is lost: write nothing more and leave."""
         self._board.apply(turn.lost)
+        self._parts.leaving.set()
 
     # ------------------------------------------------------------ the loop
 
@@ -111,7 +113,14 @@ class Engine:
                 if self._failure is not None:
                     raise self._failure
         finally:
+            await self._end_turn()
             await self._settle_background()
+
+    async def _end_turn(self) -> None:
+        """When the loop breaks, the turn breaks with it, before anything could take it for finished."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
     async def _guarded(self, action: Action) -> None:
         try:
@@ -157,8 +166,8 @@ class Engine:
 
     async def _perform(self, action: Action) -> None:
         match action:
-            case Lift(key=key, stack=stack):
-                await self._lift(key, stack=stack)
+            case Lift(key=key):
+                await self._lift(key)
             case Start(key=key):
                 self._start(key)
             case Stop(reason=reason, by=by):
@@ -174,10 +183,12 @@ class Engine:
                 await self._ledger.clear_stop(thread_id=thread_id, through=through)
                 self._board.apply(partial(turn.stop_cleared, thread_id=thread_id))
 
-    async def _lift(self, key: Key, *, stack: tuple[Any, ...]) -> None:
+    async def _lift(self, key: Key) -> None:
         record = self._board.state.open[key]
-        await self._ledger.lift(record, stack=stack)
-        self._board.apply(partial(turn.lifted, key=key, stack=stack))
+        async with self._parts.stacking:
+            stack = (key.thread_id, *(t for t in self._board.state.stack if t != key.thread_id))
+            await self._ledger.lift(record, stack=stack)
+            self._board.apply(partial(turn.lifted, key=key, stack=stack))
         if waits := ahead(self._board.state, key):
             draft = Draft(
                 type="message.queued",
@@ -190,14 +201,16 @@ class Engine:
     def _start(self, key: Key) -> None:
         record = self._board.state.open[key]
         self._board.apply(partial(turn.started, key=key))
-        self._turn = RunningTurn(key=key, parts=self._parts)
-        with bound(thread=key.thread_id, message=record.message_id, turn=self._turn.turn_id):
+        mine = self._turn = RunningTurn(key=key, parts=self._parts)
+        with bound(thread=key.thread_id, message=record.message_id, turn=mine.turn_id):
             log.info("turn_starting", state=record.state, attempt=record.attempts + 1)
-            task = asyncio.create_task(self._turn.perform(), name=f"turn {key}")
-        task.add_done_callback(self._turn_over)
+            self._task = asyncio.create_task(mine.perform(), name=f"turn {key}")
+        self._task.add_done_callback(partial(self._turn_over, mine))
 
-    def _turn_over(self, task: asyncio.Task[None]) -> None:
-        self._turn = None
+    def _turn_over(self, mine: RunningTurn | None, task: asyncio.Task[None]) -> None:
+        """A turn's task has ended; the next turn may have been started before this is called."""
+        if self._turn is mine:
+            self._turn = None
         self._active = time.monotonic()
         self._settle()
         error = None if task.cancelled() else task.exception()
@@ -210,32 +223,40 @@ class Engine:
     async def _steer(self, key: Key) -> None:
         """Hand the text to the running turn, if it still runs when the text is read."""
         message = await self._ledger.message(thread_id=key.thread_id, sequence=key.sequence)
-        if self._turn is not None and self._board.state.running is not None:
-            self._board.apply(partial(turn.steering, key=key))
+        self._board.apply(partial(turn.steering, key=key))
+        if self._turn is not None:
             self._turn.steer(message)
 
     async def _end(self, action: End) -> None:
-        """Give a message that does not run its outcome; work found committed counts as done."""
+        """Give a message that does not run its outcome."""
         record = self._board.state.open[action.key]
         closing = Closing(key=action.key, record=record, parts=self._parts)
-        recovered = record.state is TurnState.RUNNING and self._board.state.running is None
-        if recovered and await closing.finish_from_evidence():
+        if record.state is TurnState.RUNNING and self._board.state.running is None:
+            # Its worker died: git is asked first, beside the loop, as a turn that is closing.
+            self._board.apply(partial(turn.started, key=action.key))
+            self._board.apply(turn.closing)
+            self._task = asyncio.create_task(self._conclude(closing, action, recovered=True))
+            self._task.add_done_callback(partial(self._turn_over, None))
             return
-        final = FINAL[action.outcome]
-        draft = closing.draft(final, text=action.text, interruptions=record.interruptions)
-        ending = Ending(record=record, outcome=action.outcome, turn_id=closing.turn_id)
-        await self._parts.outbox.flush()
-        stack = turn.stack_without(self._board.state, [action.key])
-        await self._ledger.finish([ending], stack=stack, drafts=[draft])
-        self._board.apply(partial(turn.ended, keys=[action.key]))
+        await self._conclude(closing, action, recovered=False)
         self._settle()
+
+    async def _conclude(self, closing: Closing, action: End, *, recovered: bool) -> None:
+        """Records that contradict each other must not stop all the others."""
+        try:
+            await closing.end(action.outcome, text=action.text, recovered=recovered)
+        except LeaseLost:
+            raise
+        except Exception:
+            log.exception("turn_set_aside")
+            self._board.apply(partial(turn.set_aside, key=action.key))
 
     # ------------------------------------------------------------ leaving
 
     async def _idle(self) -> bool:
         """Whether the worker was idle long enough and no message came while it said so."""
         state = self._board.state
-        if state.open or state.running:
+        if state.open or state.running or self._background:
             self._active = time.monotonic()
             return False
         if time.monotonic() - self._active < self._pace.idle:
@@ -257,6 +278,9 @@ class Engine:
             await self._lease.warm()
         except LeaseLost:
             self.lost()
+        except Exception as error:
+            log.warning("not_gone_cold", error=str(error))
+            self._active = time.monotonic()
         return False
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:

@@ -4,15 +4,16 @@ Only whole trailers of commits by the worker's own committer count. Moves no bra
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from contracts import names
-from contracts.words import MessageId, ThreadId
+from contracts.words import MessageId, Outcome, ThreadId
 from worker import trailers
 from worker.git import Git
 from worker.ports import Commit
 from worker.refs import TRACKING, heads
 
+_TOLD = (trailers.MESSAGE, trailers.OUTCOME)
 _COUNTS = re.compile(r"(\d+) (file|insertion|deletion)")
 
 
@@ -23,11 +24,18 @@ class Evidence:
     git: Git
 
     def closing(
-        self, *, subject: str, body: str, thread: ThreadId, message_ids: tuple[MessageId, ...]
+        self,
+        *,
+        subject: str,
+        body: str,
+        thread: ThreadId,
+        message_ids: tuple[MessageId, ...],
+        outcome: Outcome,
     ) -> bytes:
         """The message of the commit that ends a turn."""
         lines = [trailers.trailer(trailers.MESSAGE, each) for each in message_ids]
         lines.append(trailers.trailer(trailers.THREAD, thread))
+        lines.append(trailers.trailer(trailers.OUTCOME, outcome))
         return trailers.compose(subject=subject, body=body, trailers=lines, redact=self.git.redact)
 
     def pausing(self, *, subject: str, body: str, thread: str, turn: str) -> bytes:
@@ -55,8 +63,28 @@ class Evidence:
         for entry in log.fields:
             sha, email, *found = entry.splitlines()
             if email == self.git.identity.email and wanted <= set(found):
-                return await self.described(sha, branch=branch, base=f"{sha}^")
+                made = await self.described(sha, branch=branch, base=f"{sha}^")
+                return _told(made, found)
         return None
+
+    async def superseded(self, ours: str, *, theirs: str) -> bool:
+        """Whether another owner of this worker id did again, in ``theirs``, all that only ``ours`` proves.
+
+        True only when ``theirs`` holds commits of ours at all: a person's commits supersede nothing.
+        """
+        here = await self._proved(ours, without=theirs)
+        there = await self._proved(theirs, without=ours)
+        return there is not None and (here or set()) <= there
+
+    async def _proved(self, sha: str, *, without: str) -> set[str] | None:
+        """Message trailers of our own commits in ``sha`` that are not in ``without``; None without any."""
+        log = await self.git.run(
+            "log", "-z", "--format=%ce%n%(trailers:only,unfold)", sha, "--not", without, "--"
+        )
+        entries = [entry.splitlines() for entry in log.fields]
+        own = [found for email, *found in entries if email == self.git.identity.email]
+        prefix = f"{trailers.MESSAGE}: "
+        return {line for found in own for line in found if line.startswith(prefix)} if own else None
 
     async def described(self, sha: str, *, branch: str, base: str) -> Commit:
         """One commit as the engine wants it, with counts against ``base``."""
@@ -70,3 +98,11 @@ class Evidence:
             sha=sha, branch=branch, files=counts.get("file", 0), insertions=counts.get("insertion", 0),
             deletions=counts.get("deletion", 0), body=body,
         )  # fmt: skip
+
+
+def _told(commit: Commit, lines: list[str]) -> Commit:
+    """The commit with what its trailers say."""
+    said = {name: [trailers.value_of(x) for x in lines if x.startswith(f"{name}: ")] for name in _TOLD}
+    outcome = (said[trailers.OUTCOME] or [Outcome.COMPLETED])[0]
+    ids = tuple(MessageId(x) for x in said[trailers.MESSAGE])
+    return replace(commit, outcome=Outcome(outcome), message_ids=ids)

@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from contracts.faults import fault
 from contracts.messages import Pointer
@@ -27,9 +27,19 @@ log = get_logger()
 
 HOLD_LIMIT = 11 * 3600.0
 """SQS lets a delivery be held for 12 hours (seconds); before that it is sent anew and deleted."""
+POISON_SECONDS = 5
 _FAULTS = (BotoCoreError, ClientError, *UNREACHABLE)
+
+
+def _passing(error: BaseException) -> bool:
+    """Whether the same request may work later: not one that SQS has understood and refused."""
+    if isinstance(error, ClientError):
+        return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)) >= 500
+    return isinstance(error, _FAULTS)
+
+
 _again = retry(
-    retry=retry_if_exception_type(_FAULTS),
+    retry=retry_if_exception(_passing),
     wait=wait_random_exponential(multiplier=0.2, max=5),
     stop=stop_after_attempt(4),
     reraise=True,
@@ -131,9 +141,9 @@ class SqsInbox:
         try:
             pointer = Pointer.model_validate_json(body)
         except ValidationError:
-            # Given back at once, it walks through the redrive count into the dead-letter queue.
+            # Given back soon, it walks through the redrive count into the dead-letter queue.
             log.error("poison", queue=url, size=len(body))
-            self._chore(self._change(url, receipt, 0))
+            self._chore(self._change(url, receipt, POISON_SECONDS))
             return
         fault("received")
         self._held.add(Delivery(queue_url=url, receipt=receipt, body=body, pointer=pointer))
@@ -169,6 +179,8 @@ class SqsInbox:
                 await self._change(delivery.queue_url, delivery.receipt, max(1, int(self._visibility)))
         except _FAULTS as error:
             log.warning("not_renewed", queue=delivery.queue_url, error=str(error))
+            if not _passing(error):
+                self._held.discard(delivery)  # SQS does not know it any more; it comes again or is gone
 
     async def leave(self) -> None:
         """Stop receiving, wait for receives in flight, give every held delivery back (visibility 0)."""

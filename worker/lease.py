@@ -101,16 +101,20 @@ class DynamoLease:
         """Renew until the lease is lost (``lost`` is set then) or the caller cancels."""
         while not self.lost.is_set():
             await asyncio.sleep(self._seconds / 3)
-            began = time.monotonic()
             try:
-                await self._write("SET beat = beat + :one", {":one": {"N": "1"}})
-                self._proved = began
+                await self.prove()
             except LeaseLost:
                 self.lost.set()
             except (BotoCoreError, ClientError, *UNREACHABLE) as error:
                 log.warning("lease_not_renewed", error=str(error))
                 if self.lapsed():
                     self.lost.set()
+
+    async def prove(self) -> None:
+        """Return if this is the owner now. Raises LeaseLost."""
+        began = time.monotonic()
+        await self._write("SET beat = beat + :one", {":one": {"N": "1"}})
+        self._proved = began
 
     def lapsed(self) -> bool:
         """Whether this worker can no longer prove that it is the owner."""

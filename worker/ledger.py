@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import ValidationError
 
 from contracts import records
 from contracts.events import EVENT, Event
@@ -70,7 +71,7 @@ class DynamoLedger:
             },
             ConsistentRead=True,
         )
-        return records.read_open([item async for page in pages for item in page["Items"]])
+        return _readable([item async for page in pages for item in page["Items"]])
 
     async def stack(self) -> tuple[ThreadId, ...]:
         """The stack of threads as last recorded, top first."""
@@ -85,6 +86,8 @@ class DynamoLedger:
     async def _get(self, key: Item) -> Mapping[str, Any]:
         async def once() -> Mapping[str, Any]:
             answer = await self._dynamodb.get_item(TableName=self._table, Key=key, ConsistentRead=True)
+            if "Item" not in answer:
+                raise WorkerError(f"The record {key['sk']['S']} of {key['pk']['S']} is missing.")
             return answer["Item"]
 
         return await self._patiently(once)
@@ -310,6 +313,21 @@ class DynamoLedger:
     def _event(self, event: Event) -> Part:
         expires = int(time.time()) + self._retention if self._retention else None
         return records.put_event(table=self._table, worker=self._worker, event=event, expires=expires)
+
+
+def _readable(items: Sequence[Mapping[str, Any]]) -> tuple[list[OpenRecord], list[StopRecord]]:
+    """What can be read; a record of a newer or a broken writer must not hide the others."""
+    turns: list[OpenRecord] = []
+    stops: list[StopRecord] = []
+    for item in items:
+        try:
+            found, asked = records.read_open([item])
+        except ValidationError as error:
+            log.error("record_unreadable", key=str(item.get("sk")), error=str(error))
+            continue
+        turns += found
+        stops += asked
+    return turns, stops
 
 
 def _hopeless(error: BaseException) -> bool:

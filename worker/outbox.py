@@ -64,13 +64,15 @@ class Outbox:
                 try:
                     await self._ledger.append(thread_id, drafts)
                 except LeaseLost:
+                    self._waiting.clear()
+                    self._size = 0
+                    self._room.set()
                     raise
                 except Exception:
                     log.exception("events_dropped", thread=thread_id, count=len(drafts))
-                finally:
-                    self._size -= sum(_size(d) for d in drafts)
-                    if self._size <= BACKLOG_LIMIT:
-                        self._room.set()
+                self._size = max(self._size - sum(_size(d) for d in drafts), 0)
+                if self._size <= BACKLOG_LIMIT:
+                    self._room.set()
 
 
 def _size(draft: Draft) -> int:

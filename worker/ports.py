@@ -30,7 +30,8 @@ class Checkout:
 class Commit:
     """One commit of the worker's own. Counts are against the turn's base commit.
 
-    ``body`` is the commit's text between subject and trailers.
+    ``body`` is the commit's text between subject and trailers; ``outcome`` and ``message_ids`` are what its
+    trailers say of the turn that it ends.
     """
 
     sha: str
@@ -39,6 +40,8 @@ class Commit:
     insertions: int
     deletions: int
     body: str = ""
+    outcome: Outcome = Outcome.COMPLETED
+    message_ids: tuple[MessageId, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +80,22 @@ class Workspace(Protocol):
         """Commit whatever is in the tree on the thread's branch; the sha, or None when there was nothing."""
 
     async def commit(
-        self, *, thread_id: ThreadId, base: str, subject: str, body: str, message_ids: tuple[MessageId, ...]
+        self,
+        *,
+        thread_id: ThreadId,
+        base: str,
+        subject: str,
+        body: str,
+        message_ids: tuple[MessageId, ...],
+        outcome: Outcome,
     ) -> Commit | None:
         """End a turn: one commit with trailers if tree or HEAD differ from ``base``, else None."""
 
     async def push(self, *, thread_id: ThreadId) -> Push:
         """Push the thread's branch with the epoch ref. Raises ``LeaseLost``, ``RemoteUnavailable``."""
+
+    async def push_rest(self) -> None:
+        """Push every thread's branch that is only ahead of the remote: work of an earlier process."""
 
     async def find(self, *, thread_id: ThreadId, message_id: MessageId) -> Commit | None:
         """The commit on the thread's branch (local or fetched) that carries this message's trailer."""
@@ -93,12 +106,14 @@ class Workspace(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class AgentTurn:
-    """What Claude Code is started with. ``marker`` stands in the environment of every process of the turn."""
+    """What Claude Code is started with. ``marker`` stands in the environment of every process of the turn,
+    ``prompt_id`` in the session's transcript beside the prompt (None: any will do)."""
 
     thread_id: ThreadId
     turn_id: TurnId
     session_id: UUID
     prompt: str
+    prompt_id: UUID | None = None
     context: str
     cwd: Path
     marker: str
@@ -205,8 +220,8 @@ class Agent(Protocol):
     async def start(self, turn: AgentTurn) -> AgentRun:
         """Start the CLI (resuming the session when it exists). Raises ``AgentError``."""
 
-    async def remembers(self, *, session_id: UUID, text: str) -> bool:
-        """Whether the session's transcript holds this text as something the person said."""
+    async def remembers(self, *, session_id: UUID, prompt_id: UUID) -> bool:
+        """Whether the session's transcript holds the prompt that was sent under this id."""
 
     async def sweep(self) -> int:
         """Kill every process left over by turns of this worker id, whoever started it; how many."""

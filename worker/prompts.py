@@ -72,4 +72,5 @@ STOPPED_WITH_WORK = "Stopped; the work so far is committed on the branch."
 RECOVERED = (
     "The work was finished and committed just before the worker was restarted; nothing was done twice."
 )
+LEFT_ON_BRANCH = "What it had done until then is kept on the branch {branch}."
 EMPTY_ANSWER = "Done."

@@ -43,11 +43,15 @@ class Pusher:
 
     async def push(self, thread_id: ThreadId) -> Push:
         """See ``Workspace.push``."""
-        async with self._lock:
-            return await self._push(thread_id)
+        return await self.push_branch(names.branch(thread_id))
 
-    async def _push(self, thread_id: ThreadId) -> Push:
-        branch, rebased = names.branch(thread_id), False
+    async def push_branch(self, branch: str) -> Push:
+        """The same for a branch by its name."""
+        async with self._lock:
+            return await self._push(branch)
+
+    async def _push(self, branch: str) -> Push:
+        rebased = False
         for _ in range(_ATTEMPTS):
             sha = await self._head(branch)
             landing = await self.remote.push(sha=sha, branch=branch)
@@ -64,14 +68,14 @@ class Pusher:
             if ours is None or not await self.move(branch=branch, old=sha, new=ours):
                 break
             rebased = rebased or ours != theirs
-        return await self._beside(thread_id)
+        return await self._beside(branch)
 
-    async def _beside(self, thread_id: ThreadId) -> Push:
+    async def _beside(self, own: str) -> Push:
         """Push to the first conflict branch that is free, or that holds nothing but an earlier state of this
         very branch."""
-        sha = await self._head(names.branch(thread_id))
+        sha = await self._head(own)
         for number in range(1, _CONFLICT_BRANCHES):
-            branch = names.conflict_branch(thread_id, number=number)
+            branch = f"conflict-{number}/{own}"
             theirs = await self.refs.resolve(TRACKING + branch)
             if theirs is not None and not await self.refs.is_ancestor(theirs, sha):
                 continue

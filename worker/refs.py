@@ -87,6 +87,19 @@ class Refs:
         lines = f"update {heads(branch)} {sha} {old}\nupdate {tip_ref(branch)} {sha}\n"
         await self.git.run("update-ref", "-m", "branchline", "--stdin", stdin=lines.encode())
 
+    async def ahead(self) -> list[str]:
+        """Threads' branches here that hold more than the remote did when it was last fetched."""
+        listed = await self.git.run(
+            "for-each-ref", "--format=%(refname:strip=2) %(objectname)", heads("thread-*")
+        )
+        found = []
+        for line in listed.text.splitlines():
+            branch, sha = line.split(" ")
+            theirs = await self.resolve(TRACKING + branch)
+            if theirs != sha and (theirs is None or await self.is_ancestor(theirs, sha)):
+                found.append(branch)
+        return found
+
     async def keep(self, sha: str, *, under: str) -> str:
         """Hold a commit under the next free number below ``under``; the ref's name."""
         held = await self.named(f"{under}/")

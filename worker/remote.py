@@ -6,13 +6,16 @@ token. The token travels in the environment of those runs only, and only to the 
 module never looks at the worktree and never forces anything but the epoch ref, under a lease.
 """
 
+import asyncio
 import re
 import secrets
 import shlex
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,6 +39,8 @@ _BEHIND = re.compile(
     r"fetch first|non-fast-forward|needs force|stale info|incorrect old value|"
     r"fail(ed)? to (update|lock) ref|cannot lock ref|reference already exists"
 )
+_LOCKED = re.compile(r"cannot lock ref|Unable to create '[^']*\.lock'|failed to update ref")
+_LOCK_SECONDS = 2.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -122,6 +127,8 @@ class Remote:
                 await self._respect(seen)
             stamp = await self._stamped(parent=seen)
             result = await self._network(*self._push_of(stamp, expect=seen), ok=(0, 1))
+            if result.status and await self._freed(result, self.epoch_ref):
+                continue
             if result.status == 0 or await self._on_remote(self.epoch_ref) == stamp:
                 self._stamp = stamp
                 return
@@ -132,6 +139,8 @@ class Remote:
 
         Raises ``LeaseLost`` when another owner moved the epoch ref, ``RemoteUnavailable``.
         """
+        if self._stamp is None and self._epoch:
+            await self.claim(epoch=self._epoch)  # the remote was away when it was tried first
         if self._stamp is None:
             raise WorkspaceError(
                 "The worker has not claimed its epoch on the remote: claim it before a push."
@@ -139,6 +148,8 @@ class Remote:
         stamp = await self._stamped(parent=self._stamp)
         argv = self._push_of(stamp, expect=self._stamp, and_also=f"{sha}:refs/heads/{branch}")
         result = await self._raw(*argv)
+        if result.status and await self._freed(result, f"refs/heads/{branch}", self.epoch_ref):
+            result = await self._raw(*argv)
         if result.status == 0:
             self._stamp = stamp
             return Landing.LANDED
@@ -151,6 +162,25 @@ class Remote:
         if now != self._stamp:
             raise LeaseLost("Another worker owns this checkout's remote now; nothing was pushed.")
         return self._judge(result, branch=branch)
+
+    async def _freed(self, result: Result, *refs: str) -> bool:
+        """Whether a lock of these refs, left in a remote on this disk by a push that was killed, is gone now.
+
+        The refs are this worker's alone, and a living push holds such a lock for milliseconds.
+        """
+        if not _LOCKED.search(result.text + result.err):
+            return False
+        until = time.monotonic() + _LOCK_SECONDS
+        while (left := await in_thread(lambda: self._locks(refs))) and time.monotonic() < until:
+            await asyncio.sleep(0.1)
+        for lock in left:
+            await in_thread(partial(lock.unlink, missing_ok=True))
+        return True
+
+    def _locks(self, refs: tuple[str, ...]) -> list[Path]:
+        """Lock files of these refs, in a remote that is a folder here."""
+        roots = [Path(self.url), Path(self.url) / ".git"]
+        return [p for root in roots for ref in refs if (p := root / f"{ref}.lock").exists()]
 
     def _judge(self, result: Result, *, branch: str) -> Landing:
         lines = [line for line in result.text.splitlines() if line.startswith("!")]

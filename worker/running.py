@@ -7,11 +7,13 @@ the close. A crash between any two is put right by the records and the commit's 
 """
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 
+from contracts import names
 from contracts.faults import fault
 from contracts.messages import Message
-from contracts.words import MessageId, Outcome, StopReason, TurnId, TurnState
+from contracts.words import MessageId, Mode, Outcome, StopReason, TurnId, TurnState
 from worker import prompts, turn
 from worker.closing import Closing, Parts
 from worker.errors import AgentError, LeaseLost, RemoteUnavailable, WorkerError
@@ -89,14 +91,26 @@ class RunningTurn:
             raise
         except WorkerError as error:
             log.warning("turn_failed", error=str(error))
-            await self._closing.give_up(str(error))
+            await self._give_up(str(error))
         except Exception:
             log.exception("turn_broke")
-            await self._closing.give_up(BROKE)
+            await self._give_up(BROKE)
+
+    async def _give_up(self, text: str) -> None:
+        """End the turn as failed; one whose records cannot even say that must not stop all the others."""
+        try:
+            await self._closing.give_up(text)
+        except LeaseLost:
+            raise
+        except Exception:
+            log.exception("turn_set_aside")
+            self._parts.board.apply(partial(turn.set_aside, key=self._key))
 
     async def _perform(self) -> None:
         message, checkout = await self._prepare()
-        if self._resumes == "recovered" and await self._closing.finish_from_evidence():
+        # A message that steers may have been taken in by a turn whose worker died after the commit.
+        doubtful = self._resumes == "recovered" or self._old.mode is Mode.STEER
+        if doubtful and await self._closing.finish_from_evidence():
             return
         fault("switched")
         await self._begin(checkout)
@@ -157,19 +171,31 @@ class RunningTurn:
             result = await self._run_agent(await self._prompt(message, "recovered"))
         return result
 
-    async def _prompt(self, message: Message, reason: prompts.Reason | None) -> str:
+    async def _prompt(self, message: Message, reason: prompts.Reason | None) -> AgentTurn:
+        """What Claude Code is told: the person's text, once; after that only that it goes on."""
+        parts, prompt_id = self._parts, names.prompt(self.turn_id)
+        session = parts.session(self._key.thread_id)
+        told = AgentTurn(
+            thread_id=self._key.thread_id,
+            turn_id=self.turn_id,
+            session_id=session,
+            prompt=message.text,
+            prompt_id=prompt_id,
+            context=prompts.context(project=parts.project, branch=self._closing.branch),
+            cwd=parts.workspace.path,
+            marker=f"{self.turn_id}.{parts.owner}",
+        )
         if reason is None:
-            return message.text
-        session = self._parts.session(self._key.thread_id)
-        if await self._parts.agent.remembers(session_id=session, text=message.text):
-            return prompts.resume(reason=reason)
-        return prompts.replay(text=message.text, reason=reason)
+            return told
+        if await parts.agent.remembers(session_id=session, prompt_id=prompt_id):
+            return replace(told, prompt=prompts.resume(reason=reason), prompt_id=None)
+        return replace(told, prompt=prompts.replay(text=message.text, reason=reason))
 
-    async def _run_agent(self, prompt: str) -> AgentResult:
+    async def _run_agent(self, told: AgentTurn) -> AgentResult:
         if self._reason is not None:
             return AgentResult(ended="stopped", text="")
         try:
-            self._run = await self._parts.agent.start(self._agent_turn(prompt))
+            self._run = await self._parts.agent.start(told)
         except AgentError as error:
             return AgentResult(ended="failed", text=str(error), crashed=True)
         self._parts.board.apply(turn.ready)
@@ -177,25 +203,15 @@ class RunningTurn:
         try:
             async for event in self._run.events():
                 await self._tell(event)
+        except BaseException:
+            await self._run.stop()
+            raise
         finally:
             run, self._run = self._run, None
             if self._stopper is not None:
                 await self._stopper
             result = await run.close()
         return result
-
-    def _agent_turn(self, prompt: str) -> AgentTurn:
-        parts = self._parts
-        branch = self._closing.branch
-        return AgentTurn(
-            thread_id=self._key.thread_id,
-            turn_id=self._closing.turn_id,
-            session_id=parts.session(self._key.thread_id),
-            prompt=prompt,
-            context=prompts.context(project=parts.project, branch=branch),
-            cwd=parts.workspace.path,
-            marker=f"{self._closing.turn_id}.{parts.owner}",
-        )
 
     async def _tell(self, event: AgentEvent) -> None:
         """Put what Claude Code does into the thread's log."""
@@ -248,8 +264,10 @@ class RunningTurn:
                 await self._closing.park(StopReason.BUDGET, by=None, resumes_at=result.resets_at)
             case "stopped", StopReason.PREEMPTED | StopReason.DRAINING as reason:
                 await self._closing.park(reason, by=self._by)
+            case "stopped", StopReason.USER_STOP:
+                await self._closing.finish(Outcome.STOPPED, result=result, by=self._by)
             case "stopped", _:
-                await self._closing.finish(Outcome.STOPPED, result=result)
+                raise LeaseLost("Claude Code was stopped though nobody asked: this worker is going down.")
             case _:
                 await self._closing.finish(Outcome.FAILED, result=result)
 

@@ -6,9 +6,10 @@ write must never read as one. Pure; knows nothing of git's processes.
 
 import re
 from collections.abc import Callable, Sequence
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 MESSAGE = "Branchline-Message"
+OUTCOME = "Branchline-Outcome"
 THREAD = "Branchline-Thread"
 CHECKPOINT = "Branchline-Checkpoint"
 
@@ -23,6 +24,11 @@ _PLAIN = "!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 def trailer_value(text: str) -> str:
     """``text`` on one line of printable ASCII: whatever else it holds is percent-encoded. Injective."""
     return quote(text, safe=_PLAIN, errors="surrogatepass")
+
+
+def value_of(line: str) -> str:
+    """The text of a trailer line, as ``trailer`` took it."""
+    return unquote(line.partition(": ")[2], errors="surrogatepass")
 
 
 def trailer(name: str, value: str) -> str:

@@ -166,3 +166,13 @@ def draining(state: State) -> State:
 def lost(state: State) -> State:
     """The lease is lost."""
     return replace(state, lost=True)
+
+
+NEVER_AGAIN = 10**12
+"""A look number that never comes."""
+
+
+def set_aside(state: State, key: Key) -> State:
+    """Leave this message alone for as long as this worker lives: its records contradict each other."""
+    rest = ended(state, [key])
+    return replace(rest, ended={**rest.ended, key: NEVER_AGAIN})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contracts import names
-from contracts.words import MessageId, StopReason, ThreadId, TurnId, WorkerId
+from contracts.words import MessageId, Outcome, StopReason, ThreadId, TurnId, WorkerId
 from worker.checkout import Folder
 from worker.errors import WorkspaceError
 from worker.evidence import Evidence
@@ -158,7 +158,14 @@ class GitWorkspace:
             return sha
 
     async def commit(
-        self, *, thread_id: ThreadId, base: str, subject: str, body: str, message_ids: tuple[MessageId, ...]
+        self,
+        *,
+        thread_id: ThreadId,
+        base: str,
+        subject: str,
+        body: str,
+        message_ids: tuple[MessageId, ...],
+        outcome: Outcome = Outcome.COMPLETED,
     ) -> Commit | None:
         """See ``Workspace.commit``. ``subject`` and ``body`` are redacted and may hold anything."""
         branch = names.branch(thread_id)
@@ -173,7 +180,7 @@ class GitWorkspace:
             changed = found.uncommitted or found.kept or found.parents[0] != base
             text = "\n\n".join(part for part in (body, found.note) if part)
             message = self._evidence.closing(
-                subject=subject, body=text, thread=thread_id, message_ids=message_ids
+                subject=subject, body=text, thread=thread_id, message_ids=message_ids, outcome=outcome
             )
             sha = self._tips[branch] = await self._tree.record(found, message=message if changed else None)
             self._in_turn = None
@@ -182,6 +189,11 @@ class GitWorkspace:
     async def push(self, *, thread_id: ThreadId) -> Push:
         """See ``Workspace.push``. May run beside a turn, of this thread or another."""
         return await self._pusher.push(thread_id)
+
+    async def push_rest(self) -> None:
+        """See ``Workspace.push_rest``. Branches that have diverged wait for their next turn."""
+        for branch in await self._refs.ahead():
+            await self._pusher.push_branch(branch)
 
     async def find(self, *, thread_id: ThreadId, message_id: MessageId) -> Commit | None:
         """See ``Workspace.find``. Only commits of this committer count, and only whole trailers. Counts are
@@ -240,9 +252,21 @@ class GitWorkspace:
         if local and tip and local != tip and not await self._refs.is_ancestor(tip, local):
             await self._refs.keep(local, under=kept(branch))
             sha = tip
-        if sha and theirs and sha != theirs and await self._refs.is_ancestor(sha, theirs):
+        if sha and theirs and sha != theirs and await self._goes_on_from(theirs, sha=sha, branch=branch):
             sha = theirs
         return _Start(sha=sha or await self._new_start(), local=local, tip=noted, created=sha is None)
+
+    async def _goes_on_from(self, theirs: str, *, sha: str, branch: str) -> bool:
+        """Whether the remote's state is what to go on from: it is ahead, or another owner of this worker id
+        did there again what stands only here (which is kept under a ref)."""
+        if await self._refs.is_ancestor(sha, theirs):
+            return True
+        if await self._refs.is_ancestor(theirs, sha):
+            return False
+        if not await self._evidence.superseded(sha, theirs=theirs):
+            return False
+        await self._refs.keep(sha, under=kept(branch))
+        return True
 
     async def _new_start(self) -> str:
         """The default branch as last fetched; on an empty remote a commit without files."""

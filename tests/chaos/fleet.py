@@ -1,6 +1,7 @@
-"""The fleet under test: engine, dispatchers and seats as process groups, restarted by a loop when they die."""
+"""The fleet under test: engine, dispatchers and seats as process groups, started again when they die."""
 
 import asyncio
+import contextlib
 import random
 import sys
 from collections.abc import Callable
@@ -12,6 +13,8 @@ import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts import names, records
+from contracts.messages import Pointer
+from contracts.words import MessageId, ThreadId
 from tests.chaos.history import History
 from tests.chaos.members import EngineMember, Member
 from tests.chaos.places import Places, free_port
@@ -104,6 +107,8 @@ class Fleet:
             self._start_dispatcher(port)
 
     def _tend(self, seat: Seat) -> None:
+        if seat.resting:
+            return
         for member in seat.reap():
             self.later(self.wake_late(seat, member))
         if not seat.able and (self.quiet or self.dice.random() < 0.5):
@@ -166,6 +171,15 @@ class Fleet:
         url = self.sqs.get_queue_url(QueueName=names.queue(self.places.worker(seat.project)))["QueueUrl"]
         told = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=wanted)["Attributes"]
         return int(told[wanted[0]]), int(told[wanted[1]])
+
+    def ring(self, seat: Seat, *, thread: str, sequence: int, message: str) -> None:
+        """Send a message's pointer once more, as a queue that delivers twice or late does."""
+        pointer = Pointer(
+            thread_id=ThreadId(thread), sequence=sequence, message_id=MessageId(message)
+        ).model_dump_json()
+        with contextlib.suppress(BotoCoreError, ClientError):
+            url = self.sqs.get_queue_url(QueueName=names.queue(self.places.worker(seat.project)))["QueueUrl"]
+            self.sqs.send_message(QueueUrl=url, MessageBody=pointer)
 
     async def leave(self) -> None:
         """Ask all workers to leave and wait for their end; one that takes longer than a minute is noted."""

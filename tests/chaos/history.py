@@ -41,7 +41,8 @@ class Found(_Shape):
     """Everything the rules look at.
 
     ``epochs``: (epoch, owner) of every commit of a worker's epoch ref, oldest first. ``births``: worker
-    process to the epoch it took. ``trees``: what stands on a thread's branch and conflict branches.
+    process to the epoch it took. ``raises``: how many failpoints may have raised. ``trees``: what stands on a
+    thread's branch and conflict branches.
     ``leftovers``: processes, lock files and deliveries that should be gone. ``notes``: what an actor saw
     that must not be.
     """
@@ -53,6 +54,7 @@ class Found(_Shape):
     trees: dict[str, dict[str, str]] = Field(default_factory=dict)
     epochs: dict[str, tuple[tuple[int, str], ...]] = Field(default_factory=dict)
     births: dict[int, int] = Field(default_factory=dict)
+    raises: int = 0
     leftovers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -100,15 +100,4 @@ class EngineMember(Member):
         argv = [str(engine_python()), str(MAIN), "--any-account", "--port", str(port)]
         argv += ["--state", str(home / "engine"), "--parent-pid", str(os.getpid())]
         log = home / "logs" / "engine.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        before = log.stat().st_size if log.exists() else 0
         super().__init__(name="engine", argv=argv, env=env, log=log, history=history)
-        self._before = before
-
-    @property
-    def ready(self) -> bool:
-        """Whether it said where it listens."""
-        with self.log.open("rb") as log:
-            log.seek(self._before)
-            return b'"url"' in log.read()
-

@@ -25,6 +25,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def write_wrapper(path: Path) -> Path:
+    """An executable that is the fake Claude Code CLI."""
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{FAKE_CLI}" "$@"\n')
+    path.chmod(0o700)
+    return path
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pace:
     """Times of the fleet under test, in seconds: short, so that a run sees many of each."""
@@ -73,9 +80,7 @@ class Places:
                 f'[project.{project}]\nclient = "{CLIENT}"\nrepo = {repo}\npreview = {{ command = "none" }}\n'
             )
         (self.home / "branchline.toml").write_text("\n".join(tables))
-        wrapper = self.home / "claude"
-        wrapper.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{FAKE_CLI}" "$@"\n')
-        wrapper.chmod(0o700)
+        write_wrapper(self.home / "claude")
 
     def environment(self) -> dict[str, str]:
         """What every process gets; ``BRANCHLINE_HOME`` is the mark by which leftovers are found."""

@@ -13,6 +13,7 @@ _BY = re.compile(r"\[by (\d+)\]")
 _FINAL = {str(type_): str(outcome) for outcome, type_ in FINAL.items()}
 _OWN = "m/"
 _BROKE = "Something went wrong inside the worker"
+_EXCUSES = (_BROKE, "Given up: the worker died")
 
 
 def one_outcome(found: Found) -> Iterator[str]:
@@ -36,7 +37,7 @@ def one_outcome(found: Found) -> Iterator[str]:
 
 
 def one_commit(found: Found) -> Iterator[str]:
-    """V2: one commit with its trailer for each completed message that changed something, never two; in order."""
+    """V2: one commit with its trailer for each completed message that changed something, in order."""
     for message in found.posted:
         places = {
             thread: {c.sha for c in commits if message.message_id in c.messages}
@@ -125,11 +126,13 @@ def nothing_left(found: Found) -> Iterator[str]:
 def nothing_odd(found: Found) -> Iterator[str]:
     """V6: no actor saw what must not be, and no turn failed for a reason that is a fault of our own."""
     yield from found.notes
-    for thread, events in found.events.items():
-        for event in events:
-            text = str(event["data"].get("text", "")) if event["type"] == "turn.failed" else ""
-            if text.startswith(_BROKE):
-                yield f"{event['message_id']} in {thread} failed: {text}"
+    failed = [e for events in found.events.values() for e in events if e["type"] == "turn.failed"]
+    broke = [e for e in failed if str(e["data"]["text"]).startswith(_BROKE)]
+    if len(broke) > found.raises:
+        yield f"{len(broke)} turns broke, {found.raises} at failpoints: {[e['message_id'] for e in broke]}"
+    for event in failed:
+        if not str(event["data"]["text"]).startswith(_EXCUSES):
+            yield f"{event['message_id']} failed: {event['data']['text']}"
 
 
 RULES: dict[str, Callable[[Found], Iterator[str]]] = {

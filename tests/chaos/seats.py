@@ -32,7 +32,8 @@ class Faults:
 
 @dataclass(kw_only=True)
 class Seat:
-    """One worker id. ``births``: process to epoch, of all processes that ever took the id."""
+    """One worker id. ``births``: process to epoch, of all that ever took the id. ``drawn``: process to its
+    failpoint. ``resting``: the supervisor leaves it alone."""
 
     project: str
     places: Places
@@ -46,9 +47,10 @@ class Seat:
     exits: dict[int, int] = field(default_factory=dict)
     by_fault: int = 0
     last_disk: str = "a"
+    resting: bool = False
     cleanly: dict[str, bool] = field(default_factory=dict)
+    drawn: dict[int, str] = field(default_factory=dict)
     _where: dict[int, str] = field(default_factory=dict)
-    _fault: dict[int, str] = field(default_factory=dict)
 
     @property
     def worker(self) -> str:
@@ -59,14 +61,16 @@ class Seat:
         """Processes that live and are not frozen."""
         return [m for m in self.members if m.alive and not m.frozen]
 
-    def start(self, *, disk: str | None = None, healthy: bool = False) -> Member:
+    def start(self, *, disk: str | None = None, healthy: bool = False, fault: str | None = None) -> Member:
         """One process more, on this disk or on the one the last sat on (now and then on another)."""
         if disk is None:
             moves = len(self.disks) > 1 and self.dice.random() < 0.25
             disk = self.dice.choice(self.disks) if moves else self.last_disk
-        fault = {} if healthy else self.faults.draw(self.dice, dispatcher=False)
+        chosen = {} if healthy else self.faults.draw(self.dice, dispatcher=False)
+        if fault is not None:
+            chosen = {"BRANCHLINE_FAULT": fault}
         number, self.started, self.last_disk = self.started, self.started + 1, disk
-        env = self.places.worker_environment(self.project, disk=disk) | fault
+        env = self.places.worker_environment(self.project, disk=disk) | chosen
         member = Member(
             name=self.worker,
             argv=[sys.executable, "-m", "worker"],
@@ -74,10 +78,10 @@ class Seat:
             log=self.places.home / "logs" / f"{self.project}-{number:04d}.log",
             history=self.history,
             disk=disk,
-            fault=fault.get("BRANCHLINE_FAULT"),
+            fault=chosen.get("BRANCHLINE_FAULT"),
         )
         self._where[member.pid] = disk
-        self._fault[member.pid] = fault.get("BRANCHLINE_FAULT", "")
+        self.drawn[member.pid] = chosen.get("BRANCHLINE_FAULT", "")
         self.members.append(member)
         return member
 
@@ -88,7 +92,7 @@ class Seat:
             self._bury(member)
         hung = [m for m in self.members if m.alive and not m.frozen and m.stopped]
         for member in hung:
-            self.history.add(self.worker, "hung at a failpoint", pid=member.pid, fault=self._fault[member.pid])
+            self.history.add(self.worker, "hung at a failpoint", pid=member.pid, fault=self.drawn[member.pid])
             member.frozen = True
             self.by_fault += 1
         return hung
@@ -101,4 +105,4 @@ class Seat:
             self.births[member.pid] = member.epoch
         self.cleanly[self._where[member.pid]] = code == 0 and member.epoch is not None
         self.history.add(self.worker, "ended", pid=member.pid, code=code, epoch=member.epoch)
-        self.by_fault += code == -9 and self._fault[member.pid].endswith(("kill:1", "kill:2", "kill:3"))
+        self.by_fault += code == -9 and self.drawn[member.pid].endswith(("kill:1", "kill:2", "kill:3"))

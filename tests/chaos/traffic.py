@@ -15,12 +15,14 @@ _RETRY = 0.3
 
 @dataclass(frozen=True, kw_only=True)
 class Manners:
-    """How people write. Chances are 0..1, ``rest`` is the mean pause of a thread in seconds."""
+    """How people write. Chances are 0..1, ``rest`` is the mean pause of a thread in seconds.
+    ``twice``: the same request once more. ``again``: twice a second, the delivery of any earlier message."""
 
     threads: int = 16
     outstanding: int = 3
     rest: float = 1.5
     twice: float = 0.1
+    again: float = 0.3
     steer: float = 0.05
     interrupt: float = 0.05
     stop: float = 0.02
@@ -54,7 +56,13 @@ class Traffic:
         while not self.over.is_set():
             found = await self.fleet.open_messages()
             self.open |= {worker: n for worker, n in found.items() if n is not None}
+            if self.posted and self.dice.random() < self.manners.again:
+                await asyncio.to_thread(self._deliver_again, self.dice.choice(self.posted))
             await asyncio.sleep(0.5)
+
+    def _deliver_again(self, old: Posted) -> None:
+        seat = next(s for s in self.fleet.seats if s.worker == old.worker)
+        self.fleet.ring(seat, thread=old.thread_id, sequence=old.sequence, message=old.message_id)
 
     async def _write(self, client: httpx.AsyncClient, number: int, dice: random.Random) -> None:
         seat = self.fleet.seats[number % len(self.fleet.seats)]

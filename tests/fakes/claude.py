@@ -164,7 +164,6 @@ class Turn:
                 while steps:
                     verb, _, rest = steps.pop(0).partition(" ")
                     steps += self._step(verb, rest.replace("{pid}", str(os.getppid())))
-                    self.transcript.add("fake-done")
                 held_back = self._hook("Stop").get("reason", "")
                 if not held_back:
                     break
@@ -197,6 +196,7 @@ class Turn:
                     signal.pause()
             case _:
                 return self._tool(verb, rest)
+        self.transcript.add("fake-done")
         return []
 
     def _tool(self, verb: str, rest: str) -> list[str]:
@@ -207,6 +207,7 @@ class Turn:
         use = f"toolu_{uuid.uuid4().hex[:16]}"
         self._assistant([{"type": "tool_use", "id": use, "name": name, "input": given}])
         output, failed = self._do(verb, rest=rest, path=path, content=content)
+        self.transcript.add("fake-done")  # before anything can interrupt: it is not to be done twice
         block = {"type": "tool_result", "tool_use_id": use, "content": output, "is_error": failed}
         self.wire.send("user", message={"role": "user", "content": [block]}, **self._ids())
         heard = self._hook("PostToolUse", tool_name=name, tool_input=given, tool_response=output)

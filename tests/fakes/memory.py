@@ -72,9 +72,10 @@ class World:
         self.current: ThreadId | None = None
         self.dirty: set[str] = set()
         self.alive: set[MemoryRun] = set()
-        self.remembered: set[tuple[UUID, str]] = set()
+        self.remembered: set[tuple[UUID, UUID]] = set()
         self.remote_up = True
         self.shas = 0
+        self.commit_outcomes: dict[str, Outcome] = {}
 
     def post(self, thread: str, *, mode: Mode = Mode.QUEUE) -> Key:
         """A message is recorded."""
@@ -201,13 +202,16 @@ class MemoryWorkspace:
         if not self._world.remote_up:
             raise RemoteUnavailable("no remote")
 
-    def _commit(self, thread_id: ThreadId, message_ids: tuple[str, ...]) -> str:
+    def _commit(
+        self, thread_id: ThreadId, message_ids: tuple[str, ...], outcome: Outcome = Outcome.COMPLETED
+    ) -> str:
         world = self._world
         assert not world.alive, "a commit while processes of the turn were alive"
         assert world.current == thread_id, "a commit on the branch of another thread"
         branch = world.branch(thread_id)
         branch.commits.append((world.sha(), message_ids, branch.files | world.dirty))
         world.dirty = set()
+        world.commit_outcomes[branch.head] = outcome
         return branch.head
 
     async def switch(self, thread_id: ThreadId) -> Checkout:
@@ -227,13 +231,20 @@ class MemoryWorkspace:
         return self._commit(thread_id, ()) if self._world.dirty else None
 
     async def commit(
-        self, *, thread_id: ThreadId, base: str, subject: str, body: str, message_ids: tuple[MessageId, ...]
+        self,
+        *,
+        thread_id: ThreadId,
+        base: str,
+        subject: str,
+        body: str,
+        message_ids: tuple[MessageId, ...],
+        outcome: Outcome,
     ) -> Commit | None:
         await asyncio.sleep(0)
         branch = self._world.branch(thread_id)
         if not self._world.dirty and branch.head == base:
             return None
-        sha = self._commit(thread_id, message_ids)
+        sha = self._commit(thread_id, message_ids, outcome)
         return Commit(sha=sha, branch=names.branch(thread_id), files=1, insertions=1, deletions=0, body=body)
 
     async def push(self, *, thread_id: ThreadId) -> Push:
@@ -250,8 +261,19 @@ class MemoryWorkspace:
         await asyncio.sleep(0)
         for sha, ids, _ in self._world.branch(thread_id).commits:
             if message_id in ids:
-                return Commit(sha=sha, branch=names.branch(thread_id), files=1, insertions=1, deletions=0)
+                return Commit(
+                    sha=sha,
+                    branch=names.branch(thread_id),
+                    files=1,
+                    insertions=1,
+                    deletions=0,
+                    outcome=self._world.commit_outcomes[sha],
+                    message_ids=tuple(MessageId(i) for i in ids),
+                )
         return None
+
+    async def push_rest(self) -> None:
+        await asyncio.sleep(0)
 
 
 class MemoryRun:
@@ -311,12 +333,14 @@ class MemoryAgent:
     async def start(self, turn: AgentTurn) -> MemoryRun:
         await asyncio.sleep(0)
         assert not self._world.alive, "two Claude Codes at once"
-        self._world.remembered.add((turn.session_id, turn.prompt))
+        if turn.prompt_id is not None:
+            assert (turn.session_id, turn.prompt_id) not in self._world.remembered, "a text was said twice"
+            self._world.remembered.add((turn.session_id, turn.prompt_id))
         return MemoryRun(self._world, turn)
 
-    async def remembers(self, *, session_id: UUID, text: str) -> bool:
+    async def remembers(self, *, session_id: UUID, prompt_id: UUID) -> bool:
         await asyncio.sleep(0)
-        return (session_id, text) in self._world.remembered
+        return (session_id, prompt_id) in self._world.remembered
 
     async def sweep(self) -> int:
         killed = len(self._world.alive)

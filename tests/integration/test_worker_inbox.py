@@ -101,7 +101,7 @@ async def test_what_cannot_be_read_goes_to_the_dead_letters_and_the_rest_goes_on
         discovery = Discovery(aws=clients, table=TABLE, worker=found.worker, seconds=60, follow=inbox.follow)
         found.sqs.send_message(QueueUrl=url, MessageBody="{not json")
         loop = asyncio.create_task(discovery.run())
-        await until(lambda: found.waiting(queue_url=dead)[0] == 1)
+        await until(lambda: found.waiting(queue_url=dead)[0] == 1, seconds=40)
         found.send("a", 1, queue_url=url)
         await until(lambda: inbox.held == 1)
         await inbox.leave()

@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.fleet_records import Records, connected, fleet_records
 from tests.integration.test_worker_ledger import alive, dead, lease_of
 from worker.disk import Disk
-from worker.errors import LeaseHeld, WorkerError
+from worker.errors import LeaseHeld, LeaseLost, WorkerError
 
 
 @pytest.fixture
@@ -102,5 +102,16 @@ os.kill(os.getpid(), signal.SIGSTOP)
     )
     assert holder.stdout is not None
     assert await holder.stdout.readline() == b"held\n"
-    await Disk(tmp_path).lock(grace=0.1)
+
+    async def not_the_owner() -> None:
+        raise LeaseLost("somebody else is")
+
+    with pytest.raises(LeaseLost):
+        await Disk(tmp_path).lock(grace=0.1, prove=not_the_owner)
+    assert holder.returncode is None
+
+    async def the_owner() -> None:
+        pass
+
+    await Disk(tmp_path).lock(grace=0.1, prove=the_owner)
     assert await holder.wait() == -9

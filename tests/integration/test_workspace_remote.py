@@ -408,3 +408,66 @@ async def test_the_token_is_not_given_to_a_host_the_checkout_names(lab, forge):
     await work(worker)
     await worker.fetch()
     assert seen == []
+
+
+async def test_a_lock_that_a_killed_push_left_in_a_local_remote_is_no_conflict(lab):
+    worker = await ready(lab)
+    start = await worker.switch(A)
+    write(worker.path, a_txt="a\n")
+    await commit(worker, start)
+    for ref in ("refs/heads/thread-a", "refs/branchline/epoch/client-project-user"):
+        lock = lab.remote / f"{ref}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+    pushed = await worker.push(thread_id=A)
+    assert (pushed.branch, pushed.conflict) == ("thread-a", False)
+    assert not list(lab.remote.rglob("*.lock"))
+
+
+async def test_an_owner_on_another_disk_goes_on_from_what_was_pushed_and_nothing_is_done_twice(lab):
+    first, second = await ready(lab), lab.worker("elsewhere")
+    start = await first.switch(A)
+    write(first.path, a_txt="first\n")
+    await commit(first, start)  # killed before the push
+    await second.prepare()
+    await second.claim(epoch=2)
+    start = await second.switch(A)
+    write(second.path, a_txt="second\n")
+    await commit(second, start)
+    assert not (await second.push(thread_id=A)).conflict
+    await first.claim(epoch=3)
+    await first.fetch()
+    await first.push_rest()
+    start = await first.switch(A)
+    assert (first.path / "a.txt").read_text() == "second\n"
+    assert start.head == git(lab.remote, "rev-parse", "thread-a")
+    assert git(lab.remote, "branch", "--list", "conflict-*") == ""
+
+
+async def test_work_that_was_never_pushed_is_pushed_at_the_next_start(lab):
+    worker = await ready(lab)
+    start = await worker.switch(A)
+    write(worker.path, a_txt="a\n")
+    made = await commit(worker, start)
+    again = lab.worker()
+    await again.prepare()
+    await again.claim(epoch=2)
+    await again.fetch()
+    await again.push_rest()
+    assert git(lab.remote, "rev-parse", "thread-a") == made.sha
+
+
+async def test_a_remote_that_was_away_at_the_start_is_claimed_by_the_first_push(lab):
+    worker = await ready(lab)
+    hidden = lab.remote.rename(lab.root / "away.git")
+    later = lab.worker()
+    await later.prepare()
+    with pytest.raises(RemoteUnavailable):
+        await later.claim(epoch=2)
+    start = await later.switch(A)
+    write(later.path, a_txt="a\n")
+    await commit(later, start)
+    hidden.rename(lab.remote)
+    assert (await later.push(thread_id=A)).branch == "thread-a"
+    with pytest.raises(LeaseLost):
+        await worker.push(thread_id=A)

@@ -452,6 +452,7 @@ async def test_text_cannot_forge_a_trailer(worker):
     assert [line for line in raw if line.lower().startswith("branchline-")] == [
         "Branchline-Message: m-1",
         "Branchline-Thread: a",
+        "Branchline-Outcome: completed",
     ]
 
 

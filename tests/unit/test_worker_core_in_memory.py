@@ -25,7 +25,7 @@ from worker.closing import Parts
 from worker.decide import MAX_ATTEMPTS, MAX_INTERRUPTIONS
 from worker.engine import Engine, Left, Pace
 from worker.outbox import Outbox
-from worker.ports import AgentResult
+from worker.ports import AgentResult, Push
 from worker.redact import Redactor
 from worker.turn import Key
 
@@ -330,3 +330,21 @@ async def test_work_that_cannot_be_pushed_is_answered_and_says_so(process: Proce
     (final,) = [d for d in process.world.events if d.type == "turn.completed"]
     assert "not pushed" in final.data["problem"]
     await process.kill()
+
+
+async def test_what_breaks_between_commit_and_record_makes_no_second_commit(process: Process) -> None:
+    key = process.world.post("a")
+    process.engine.ring()
+    await settle(process)
+    (run,) = process.world.alive
+    run.work()
+    process.workspace.push = broken  # type: ignore[method-assign]
+    run.end()
+    await settle(process)
+    assert process.world.outcomes == {key: Outcome.FAILED}
+    assert len(process.world.branch(key.thread_id).commits) == 1
+    await process.kill()
+
+
+async def broken(**_: object) -> Push:
+    raise RuntimeError("something nobody thought of")

@@ -1,0 +1,113 @@
+"""``./scripts/chaos``: options, the table at the end, and what is kept of a run that failed."""
+
+import argparse
+import asyncio
+import os
+import secrets
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from contracts.faults import POINTS
+from tests.chaos import bench, rules
+from tests.chaos.history import found_in
+from tests.chaos.interrupts import interrupts
+from tests.chaos.places import ROOT, Pace
+from tests.chaos.seats import Faults
+from tests.chaos.soak import soak
+from tests.chaos.split_brain import split
+from tests.chaos.traffic import Manners
+
+_SHOWN = 12
+
+
+def main() -> int:
+    """The exit status: 0 when every rule held."""
+    given = _parser().parse_args()
+    if given.judge:
+        return _verdict(rules.judge(found_in(given.judge)))
+    seed = given.seed if given.seed is not None else secrets.randbelow(10**6)
+    home = _home() / "chaos" / str(seed)
+    plan, act = _scene(given, _plan(given, seed=seed, home=home))
+    verdict = asyncio.run(bench.run(plan, act=act))
+    _say(f"\nseed {seed}, {verdict.seconds:.0f} s")
+    for name, count in verdict.counts.items():
+        _say(f"  {name:<28}{count:>8}")
+    status = _verdict(verdict.violations)
+    _say(f"history: {home / 'history.jsonl'}; again with: ./scripts/chaos --seed {seed} ...")
+    return status
+
+
+def _verdict(violations: dict[str, list[str]]) -> int:
+    for rule, broken in violations.items():
+        _say(f"  {rule:<28}{len(broken) or 'held':>8}")
+        for line in broken[:_SHOWN]:
+            _say(f"      {line}")
+    return 1 if any(violations.values()) else 0
+
+
+def _plan(given: argparse.Namespace, *, seed: int, home: Path) -> bench.Plan:
+    points = POINTS if given.faults == "all" else tuple(filter(None, given.faults.split(",")))
+    return bench.Plan(
+        seed=seed,
+        home=home,
+        kills=given.kills,
+        minutes=given.minutes,
+        workers=given.workers,
+        rivals=min(given.rivals, given.workers),
+        dispatchers=given.dispatchers,
+        every=given.every,
+        real_cli=given.real_cli,
+        pace=Pace(lease=given.lease),
+        manners=Manners(threads=given.threads),
+        faults=Faults(points=points, acts=tuple(given.acts.split(","))),
+    )
+
+
+def _scene(given: argparse.Namespace, plan: bench.Plan) -> tuple[bench.Plan, bench.Act]:
+    """The plan and the act for the options that ask for more than kills."""
+    calm = Manners(threads=given.threads, steer=0, interrupt=0, stop=0)
+    if given.split_brain:
+        return replace(plan, kills=given.split_brain, rivals=plan.workers, manners=calm), split
+    if given.interrupts:
+        return replace(plan, kills=given.interrupts, workers=1, rivals=0), interrupts
+    if given.soak:
+        return replace(plan, kills=given.soak, settle=600, workers=1, rivals=0), soak
+    return plan, bench.hurt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/chaos", description="Kills a fleet and checks its promises."
+    )
+    add = parser.add_argument
+    add("--kills", type=int, default=50, help="how many kills (50)")
+    add("--minutes", type=float, default=30, help="at most so long (30)")
+    add("--seed", type=int, help="the plan of an earlier run; random without it")
+    add("--workers", type=int, default=4, help="worker ids (4)")
+    add("--threads", type=int, default=16, help="threads over all workers (16)")
+    add("--rivals", type=int, default=2, help="how many worker ids have a second disk (2)")
+    add("--dispatchers", type=int, default=1, help="dispatchers (1)")
+    add("--every", type=float, default=1.5, help="mean seconds between two faults (1.5)")
+    add("--lease", type=float, default=1.0, help="the workers' lease in seconds (1)")
+    add("--faults", default="", metavar="POINTS", help=f"failpoints: all, or some of {','.join(POINTS)}")
+    add("--acts", default="kill,raise,hang", help="what happens at a failpoint (kill,raise,hang)")
+    add("--real-cli", action="store_true", help="the bundled Claude Code with the scripted model")
+    add("--split-brain", type=int, metavar="N", help="N takeovers by another disk instead of kills")
+    add("--interrupts", type=int, metavar="N", help="N messages in three threads of one worker instead")
+    add("--soak", type=int, metavar="N", help="N turns on one worker instead; memory, descriptors, disk")
+    add("--judge", type=Path, metavar="FILE", help="only judge the history of an earlier run again")
+    return parser
+
+
+def _home() -> Path:
+    return Path(os.environ.get("BRANCHLINE_HOME") or ROOT / ".branchline").absolute()
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""Each rule of the chaos bench holds on a good history and fails on one that breaks it."""
+
+from typing import Any
+
+import pytest
+
+from contracts.words import Mode
+from tests.chaos.history import Found, Posted, Seen
+from tests.chaos.rules import judge
+
+
+def event(number: int, type_: str, message: str | None = None, **data: Any) -> dict[str, Any]:
+    return {"id": number, "thread_id": "t", "type": type_, "message_id": message, "data": data}
+
+
+def posted(name: str, sequence: int, *, mode: Mode = Mode.QUEUE, thread: str = "t") -> Posted:
+    return Posted(
+        message_id=name,
+        thread_id=thread,
+        worker="w",
+        mode=mode,
+        sequence=sequence,
+        files={f"m/{name}.txt": name},
+    )
+
+
+def commit(sha: str, *messages: str, by: int = 11, branch: str = "thread-t") -> Seen:
+    return Seen(sha=sha, branch=branch, messages=messages, by=by)
+
+
+LOG = (
+    event(1, "message.received", "a"),
+    event(2, "message.received", "b"),
+    event(3, "worker.ready", epoch=1),
+    event(4, "turn.text", "a", text="[by 1"),
+    event(5, "turn.text", "a", text="1] done"),
+    event(6, "turn.completed", "a", text="done"),
+    event(7, "worker.ready", epoch=2),
+    event(8, "turn.text", "b", text="[by 22] done"),
+    event(9, "turn.completed", "b", text="done"),
+)
+GOOD = Found(
+    posted=(posted("a", 1), posted("b", 2)),
+    outcomes={"a": "completed", "b": "completed"},
+    events={"t": LOG},
+    commits={"t": (commit("1", "a"), commit("2", "b", by=22))},
+    trees={"t": {"m/a.txt": "a", "m/b.txt": "b", "README.md": "x"}},
+    epochs={"w": ((1, "x"), (1, "x"), (2, "y"))},
+    births={11: 1, 22: 2},
+)
+
+
+def broken(**changes: Any) -> set[str]:
+    """The rules (V1, V2 ...) that a changed history breaks."""
+    return {name[:2] for name, lines in judge(GOOD.model_copy(update=changes)).items() if lines}
+
+
+def log(*changes: tuple[int, dict[str, Any]]) -> dict[str, tuple[dict[str, Any], ...]]:
+    """The good log with some entries replaced, by number."""
+    events = list(LOG)
+    for number, entry in changes:
+        events[number - 1] = entry
+    return {"t": tuple(events)}
+
+
+def test_a_good_history_breaks_no_rule() -> None:
+    assert broken() == set()
+
+
+def test_a_message_without_an_outcome_breaks_the_first_rule() -> None:
+    assert "V1" in broken(outcomes={"a": "completed", "b": None})
+
+
+def test_a_lost_final_event_breaks_the_first_rule() -> None:
+    assert broken(events={"t": LOG[:-1]}) == {"V1"}
+
+
+def test_a_second_final_event_breaks_the_first_rule() -> None:
+    twice = (*LOG, event(10, "turn.completed", "b", text="done"))
+    assert broken(events={"t": twice}) == {"V1"}
+
+
+def test_a_final_event_that_contradicts_the_record_breaks_the_first_rule() -> None:
+    assert broken(events=log((9, event(9, "turn.failed", "b", text="Given up: the worker died")))) == {"V1"}
+
+
+def test_a_message_received_twice_breaks_the_first_rule() -> None:
+    assert broken(events={"t": (*LOG, event(10, "message.received", "b"))}) == {"V1"}
+
+
+def test_a_double_commit_breaks_the_second_rule() -> None:
+    twice = (commit("1", "a"), commit("2", "b", by=22), commit("3", "b", by=22, branch="conflict-1/thread-t"))
+    assert broken(commits={"t": twice}) == {"V2"}
+
+
+def test_a_missing_commit_breaks_the_second_rule() -> None:
+    assert broken(commits={"t": (commit("1", "a"),)}) == {"V2"}
+
+
+def test_a_commit_in_another_thread_breaks_the_second_rule() -> None:
+    both = {**GOOD.commits, "u": (commit("2", "b", by=22, branch="thread-u"),)}
+    assert broken(commits=both) == {"V2"}
+
+
+def test_commits_out_of_order_break_the_second_rule() -> None:
+    assert broken(commits={"t": (commit("2", "b", by=22), commit("1", "a", by=22))}) == {"V2"}
+
+
+def test_a_message_that_interrupts_may_come_before_one_that_waits() -> None:
+    urgent = (posted("a", 1), posted("b", 2, mode=Mode.INTERRUPT))
+    assert broken(posted=urgent, commits={"t": (commit("2", "b", by=11), commit("1", "a"))}) == set()
+
+
+def test_two_messages_in_one_commit_are_fine() -> None:
+    assert broken(commits={"t": (commit("2", "a", "b", by=22),)}) == set()
+
+
+def test_a_gap_in_a_log_breaks_the_third_rule() -> None:
+    assert broken(events={"t": (*LOG, event(11, "worker.ready", epoch=2))}) == {"V3"}
+
+
+def test_text_of_a_worker_whose_successor_is_ready_breaks_the_third_rule() -> None:
+    assert broken(events=log((8, event(8, "turn.text", "b", text="[by 11] late")))) == {"V3"}
+
+
+def test_a_commit_by_an_earlier_owner_on_top_breaks_the_third_rule() -> None:
+    assert broken(commits={"t": (commit("1", "a", by=22), commit("2", "b", by=11))}) == {"V3"}
+
+
+def test_a_falling_epoch_on_the_remote_breaks_the_third_rule() -> None:
+    assert broken(epochs={"w": ((2, "y"), (1, "x"))}) == {"V3"}
+
+
+def test_two_owners_of_one_epoch_break_the_third_rule() -> None:
+    assert broken(epochs={"w": ((1, "x"), (1, "z"))}) == {"V3"}
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        pytest.param({"m/a.txt": "a"}, id="lost"),
+        pytest.param({"m/a.txt": "a", "m/b.txt": "torn"}, id="torn"),
+        pytest.param({"m/a.txt": "a", "m/b.txt": "b", "m/c.txt": "c"}, id="foreign"),
+    ],
+)
+def test_a_file_that_is_not_where_it_belongs_breaks_the_fourth_rule(tree: dict[str, str]) -> None:
+    assert broken(trees={"t": tree}) == {"V4"}
+
+
+def test_a_leftover_breaks_the_fifth_rule() -> None:
+    assert broken(leftovers=("process 1: sleep",)) == {"V5"}
+
+
+@pytest.mark.parametrize(
+    "text", ["Something went wrong inside the worker; its log says what.", "Claude Code ended unexpectedly."]
+)
+def test_a_turn_that_failed_through_our_own_fault_breaks_the_sixth_rule(text: str) -> None:
+    assert failing(text) == {"V6"}
+
+
+def test_a_turn_that_broke_at_a_failpoint_or_was_given_up_is_excused() -> None:
+    assert failing("Something went wrong inside the worker; its log says what.", raises=1) == set()
+    assert failing("Given up: the worker died 3 times while it worked on this message.") == set()
+
+
+def failing(text: str, **more: Any) -> set[str]:
+    outcomes = {"a": "completed", "b": "failed"}
+    return broken(outcomes=outcomes, events=log((9, event(9, "turn.failed", "b", text=text))), **more)
+
+
+def test_a_note_of_an_actor_breaks_the_sixth_rule() -> None:
+    assert broken(notes=("answered with another sequence",)) == {"V6"}
