@@ -411,10 +411,10 @@ async def test_the_token_is_not_given_to_a_host_the_checkout_names(lab, forge):
 
 
 async def test_a_lock_that_a_killed_push_left_in_a_local_remote_is_no_conflict(lab):
-    worker = await ready(lab)
+    worker = await lab.ready()
     start = await worker.switch(A)
     write(worker.path, a_txt="a\n")
-    await commit(worker, start)
+    await end_turn(worker, start.head, message=M)
     for ref in ("refs/heads/thread-a", "refs/branchline/epoch/client-project-user"):
         lock = lab.remote / f"{ref}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -425,15 +425,15 @@ async def test_a_lock_that_a_killed_push_left_in_a_local_remote_is_no_conflict(l
 
 
 async def test_an_owner_on_another_disk_goes_on_from_what_was_pushed_and_nothing_is_done_twice(lab):
-    first, second = await ready(lab), lab.worker("elsewhere")
+    first, second = await lab.ready(), lab.worker("elsewhere")
     start = await first.switch(A)
     write(first.path, a_txt="first\n")
-    await commit(first, start)  # killed before the push
+    await end_turn(first, start.head, message=M)  # killed before the push
     await second.prepare()
     await second.claim(epoch=2)
     start = await second.switch(A)
     write(second.path, a_txt="second\n")
-    await commit(second, start)
+    await end_turn(second, start.head, message=M)
     assert not (await second.push(thread_id=A)).conflict
     await first.claim(epoch=3)
     await first.fetch()
@@ -445,10 +445,10 @@ async def test_an_owner_on_another_disk_goes_on_from_what_was_pushed_and_nothing
 
 
 async def test_work_that_was_never_pushed_is_pushed_at_the_next_start(lab):
-    worker = await ready(lab)
+    worker = await lab.ready()
     start = await worker.switch(A)
     write(worker.path, a_txt="a\n")
-    made = await commit(worker, start)
+    made = await end_turn(worker, start.head, message=M)
     again = lab.worker()
     await again.prepare()
     await again.claim(epoch=2)
@@ -458,7 +458,7 @@ async def test_work_that_was_never_pushed_is_pushed_at_the_next_start(lab):
 
 
 async def test_a_remote_that_was_away_at_the_start_is_claimed_by_the_first_push(lab):
-    worker = await ready(lab)
+    worker = await lab.ready()
     hidden = lab.remote.rename(lab.root / "away.git")
     later = lab.worker()
     await later.prepare()
@@ -466,7 +466,7 @@ async def test_a_remote_that_was_away_at_the_start_is_claimed_by_the_first_push(
         await later.claim(epoch=2)
     start = await later.switch(A)
     write(later.path, a_txt="a\n")
-    await commit(later, start)
+    await end_turn(later, start.head, message=M)
     hidden.rename(lab.remote)
     assert (await later.push(thread_id=A)).branch == "thread-a"
     with pytest.raises(LeaseLost):
