@@ -5,16 +5,12 @@ Order at the end: no new work, the turn parked and pushed, deliveries given back
 """
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
@@ -25,17 +21,18 @@ from contracts.words import ClientId, ProjectId, UserId, WorkerId
 from worker import aws
 from worker.agent import ClaudeAgent
 from worker.board import Board
-from worker.closing import Parts
 from worker.discovery import Discovery
 from worker.disk import Disk
 from worker.engine import Engine, Left, Pace
-from worker.errors import LeaseHeld, LeaseLost, RemoteUnavailable, WorkerError, WorkspaceError
+from worker.errors import LeaseHeld, LeaseLost, WorkerError
 from worker.inbox import SqsInbox
 from worker.lease import DynamoLease
 from worker.ledger import DynamoLedger
+from worker.life import Life
 from worker.log import bound, configure, get_logger
 from worker.node import NodeMissing, find_node
 from worker.outbox import Outbox
+from worker.parts import Parts
 from worker.ports import Draft, PreviewState
 from worker.preview import DevServer
 from worker.redact import Redactor
@@ -46,7 +43,6 @@ log = get_logger()
 
 EXIT_OK, EXIT_BROKEN, EXIT_USAGE = 0, 1, 2
 LOCK_GRACE = 3.0
-SIDE_LOOPS = ("lease", "discovery", "inbox", "outbox", "preview")
 
 
 class Worker:
@@ -164,98 +160,6 @@ class Worker:
         pace = Pace(look=self.settings.look_seconds, idle=self.settings.auto_shutdown_minutes * 60)
         return Engine(parts=parts, inbox=self.inbox, lease=self.lease, pace=pace)
 
-    # ------------------------------------------------------------ life
-
-    async def live(self) -> Left:
-        """Prepare, work, leave. Raises WorkerError when the checkout cannot be made usable."""
-        async with self._side_loops() as loops:
-            try:
-                left = await self._work(loops)
-            except WorkspaceError as error:
-                # Whoever waits is told; the id is free for the next try at once.
-                await self._leave(str(error))
-                raise
-            log.info("worker_leaving", reason=left)
-            await (self.inbox.leave() if left is Left.LEASE_LOST else self._leave(str(left)))
-        return left
-
-    async def _work(self, loops: "list[asyncio.Task[Any]]") -> Left:
-        ready = asyncio.create_task(self._prepare(), name="prepare")
-        asked = asyncio.create_task(self.leaving.wait(), name="asked to leave")
-        try:
-            await _first(ready, asked, *loops)
-        finally:
-            asked.cancel()
-        if not ready.done():
-            ready.cancel()  # a clone that takes long is begun again by the next worker
-            await asyncio.wait([ready])
-            return Left.LEASE_LOST if self.board.state.lost else Left.DRAINED
-        ready.result()
-        work = asyncio.create_task(self.engine.run(), name="engine")
-        await _first(work, *loops)
-        return work.result()
-
-    async def _prepare(self) -> None:
-        if killed := await self.agent.sweep():
-            log.info("leftovers_killed", count=killed)
-        await self.workspace.prepare()
-        self.preview.switched()
-        await self._catch_up()
-        open_, _ = await self.ledger.look()
-        for thread_id in dict.fromkeys(r.thread_id for r in open_):
-            data = {"worker_id": self.row.worker_id, "epoch": self.lease.epoch}
-            await self.outbox.add(Draft(type="worker.ready", thread_id=thread_id, data=data))
-        log.info("worker_ready", checkout=str(self._checkout), open=len(open_))
-
-    async def _catch_up(self) -> None:
-        """Fence earlier owners off the remote and see what they pushed: turns go on from there. A remote
-        that is away stops nobody: the first push claims it."""
-        try:
-            await self.workspace.claim(epoch=self.lease.epoch)
-            await self.workspace.fetch()
-            await self.workspace.push_rest()
-        except RemoteUnavailable as error:
-            log.warning("remote_unavailable", error=str(error))
-
-    @asynccontextmanager
-    async def _side_loops(self) -> AsyncIterator[list["asyncio.Task[Any]"]]:
-        """The loops beside the engine. One that ends by itself ends the worker."""
-        named: dict[str, Coroutine[Any, Any, None]] = {
-            "lease": self._lease_loop(),
-            "discovery": self.discovery.run(),
-            "inbox": self.inbox.keep(),
-            "outbox": self._outbox_loop(),
-            "preview": self._preview_loop(),
-        }
-        loops = [asyncio.create_task(work, name=name) for name, work in named.items()]
-        try:
-            yield loops
-        finally:
-            for task in loops:
-                task.cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
-            await self.agent.close()
-
-    async def _lease_loop(self) -> None:
-        await self.lease.keep()
-        log.error("lease_lost", epoch=self.lease.epoch)
-        self.engine.lost()
-        await asyncio.Event().wait()
-
-    async def _outbox_loop(self) -> None:
-        with contextlib.suppress(LeaseLost):
-            await self.outbox.run()
-        self.engine.lost()
-        await asyncio.Event().wait()
-
-    async def _preview_loop(self) -> None:
-        """A preview that breaks breaks only the preview."""
-        try:
-            await self.preview.run()
-        except Exception:
-            log.exception("preview_broke")
-        await asyncio.Event().wait()
-
     async def _preview_ready(self, state: PreviewState) -> None:
         running = self.board.state.running
         if running is None or state.url is None:
@@ -264,32 +168,22 @@ class Worker:
         data = {"url": state.url, "branch": names.branch(thread_id)}
         await self.outbox.add(Draft(type="preview.ready", thread_id=thread_id, data=data))
 
-    async def _leave(self, reason: str) -> None:
-        """Tell, give back, release; each as far as it goes, because the next worker copes without."""
-        for step in (partial(self._say_goodbye, reason), self.inbox.leave, self.lease.release):
-            try:
-                await step()
-            except (LeaseLost, BotoCoreError, ClientError, OSError) as error:
-                log.warning("not_left_cleanly", error=str(error))
-
-    async def _say_goodbye(self, reason: str) -> None:
-        data = {"worker_id": self.row.worker_id, "epoch": self.lease.epoch, "reason": reason}
-        open_, _ = await self.ledger.look()
-        for thread_id in dict.fromkeys(r.thread_id for r in open_):
-            await self.outbox.add(Draft(type="worker.stopped", thread_id=thread_id, data=data))
-        await self.outbox.flush()
-
-
-async def _first(main: "asyncio.Task[Any]", *others: "asyncio.Task[Any]") -> None:
-    """Wait for ``main`` or for one that is allowed to end before it; a side loop that ends takes the worker
-    down with its error, but not before ``main`` has let go of everything."""
-    await asyncio.wait([main, *others], return_when=asyncio.FIRST_COMPLETED)
-    for task in others:
-        if task.done() and task.get_name() in SIDE_LOOPS:
-            main.cancel()
-            await asyncio.wait([main])
-            task.result()
-            raise WorkerError(f"The {task.get_name()} loop of the worker ended by itself.")
+    def life(self) -> Life:
+        """What there is to live with."""
+        return Life(
+            worker=self.row.worker_id,
+            lease=self.lease,
+            board=self.board,
+            ledger=self.ledger,
+            outbox=self.outbox,
+            workspace=self.workspace,
+            agent=self.agent,
+            preview=self.preview,
+            inbox=self.inbox,
+            discovery=self.discovery,
+            engine=self.engine,
+            leaving=self.leaving,
+        )
 
 
 async def serve(settings: Settings) -> int:
@@ -316,7 +210,7 @@ async def serve(settings: Settings) -> int:
         await disk.lock(grace=LOCK_GRACE, prove=lease.prove)
         worker = Worker(settings=settings, clients=clients, lease=lease, row=row, place=disk.place)
         _on_signals(worker)
-        left = await worker.live()
+        left = await worker.life().live()
     if left is Left.LEASE_LOST:
         log.error("worker_left", reason=f"another worker owns {worker_id} now, or nobody can tell")
     return EXIT_OK

@@ -6,25 +6,21 @@ to Claude Code; its processes are dead before anything here touches the tree.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 from contracts import names
 from contracts.events import FINAL
 from contracts.faults import fault
 from contracts.messages import Message
 from contracts.records import OpenRecord
-from contracts.words import Outcome, StopReason, ThreadId, TurnState, WorkerId
+from contracts.words import Outcome, StopReason, TurnState
 from worker import prompts, turn
-from worker.board import Board
 from worker.errors import LeaseLost, RemoteUnavailable, WorkspaceError
 from worker.log import get_logger
-from worker.outbox import Outbox
-from worker.ports import Agent, AgentResult, Commit, Draft, Ending, Ledger, Preview, Push, Workspace
-from worker.redact import Redactor
+from worker.parts import Parts
+from worker.ports import AgentResult, Commit, Draft, Ending, Push
 from worker.turn import Key
 
 log = get_logger()
@@ -36,34 +32,6 @@ LEAST_PAUSE = 60.0
 LEAVING_SECONDS = 20.0
 """How long a push may go on when the worker has to leave."""
 PUSH_AGAIN_SECONDS = 60.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What a turn works with. ``later`` runs something in the background; the engine waits for it before
-    it leaves. ``now`` is Unix time in seconds. ``owner`` names this process among all that ever owned the
-    worker id: marks of its turns must not be those of its predecessor's."""
-
-    worker: WorkerId
-    owner: str
-    project: str
-    board: Board
-    ledger: Ledger
-    outbox: Outbox
-    workspace: Workspace
-    agent: Agent
-    preview: Preview
-    redactor: Redactor
-    later: Callable[[Coroutine[Any, Any, None]], None]
-    now: Callable[[], float]
-    leaving: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when this worker has to leave: nothing may take long any more."""
-    stacking: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while the stack is computed and recorded."""
-
-    def session(self, thread_id: ThreadId) -> UUID:
-        """Claude Code's session of the thread."""
-        return names.session(worker=self.worker, thread_id=thread_id)
 
 
 class Closing:

@@ -14,7 +14,7 @@ from typing import Any
 
 from contracts.words import TurnState
 from worker import turn
-from worker.closing import Closing, Parts
+from worker.closing import Closing
 from worker.decide import (
     Action,
     ClearStop,
@@ -30,6 +30,7 @@ from worker.decide import (
 )
 from worker.errors import LeaseLost
 from worker.log import bound, get_logger
+from worker.parts import Parts
 from worker.ports import Draft, Inbox, Lease
 from worker.running import RunningTurn
 from worker.turn import Key

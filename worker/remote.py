@@ -97,10 +97,15 @@ class Remote:
             "GIT_OBJECT_DIRECTORY": str(self.objects),
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self._relay / "objects"),
         }
-        await self._network(
+        argv = (
             "fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules",
-            "--end-of-options", self.url, f"+refs/heads/*:{TRACKING}*", env=borrowed,
+            "--end-of-options", self.url, f"+refs/heads/*:{TRACKING}*",
         )  # fmt: skip
+        tried = await self._raw(*argv, env=borrowed)
+        if tried.status and _LOCKED.search(tried.err):  # a push noted its branch at the same moment
+            tried = await self._raw(*argv, env=borrowed)
+        if tried.status:
+            raise RemoteUnavailable(f"The remote could not be reached: {reason(tried)}")
         listed = await self.git.run("for-each-ref", "--format=%(objectname) %(refname)", TRACKING)
         pairs = (line.split(" ", 1) for line in listed.text.splitlines())
         return {name.removeprefix(TRACKING): sha for sha, name in pairs}

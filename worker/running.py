@@ -15,9 +15,10 @@ from contracts.faults import fault
 from contracts.messages import Message
 from contracts.words import MessageId, Mode, Outcome, StopReason, TurnId, TurnState
 from worker import prompts, turn
-from worker.closing import Closing, Parts
+from worker.closing import Closing
 from worker.errors import AgentError, LeaseLost, RemoteUnavailable, WorkerError
 from worker.log import get_logger
+from worker.parts import Parts
 from worker.ports import (
     AgentEvent,
     AgentResult,

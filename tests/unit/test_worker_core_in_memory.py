@@ -21,10 +21,10 @@ from tests.fakes.memory import (
     World,
 )
 from worker.board import Board
-from worker.closing import Parts
 from worker.decide import MAX_ATTEMPTS, MAX_INTERRUPTIONS
 from worker.engine import Engine, Left, Pace
 from worker.outbox import Outbox
+from worker.parts import Parts
 from worker.ports import AgentResult, Push
 from worker.redact import Redactor
 from worker.turn import Key

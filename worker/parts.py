@@ -1,0 +1,42 @@
+"""What every turn of a worker works with, in one place. Holds, and does nothing."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from contracts import names
+from contracts.words import ThreadId, WorkerId
+from worker.board import Board
+from worker.outbox import Outbox
+from worker.ports import Agent, Ledger, Preview, Workspace
+from worker.redact import Redactor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a turn works with. ``later`` runs something in the background; the engine waits for it before
+    it leaves. ``now`` is Unix time in seconds. ``owner`` names this process among all that ever owned the
+    worker id: marks of its turns must not be those of its predecessor's."""
+
+    worker: WorkerId
+    owner: str
+    project: str
+    board: Board
+    ledger: Ledger
+    outbox: Outbox
+    workspace: Workspace
+    agent: Agent
+    preview: Preview
+    redactor: Redactor
+    later: Callable[[Coroutine[Any, Any, None]], None]
+    now: Callable[[], float]
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when this worker has to leave: nothing may take long any more."""
+    stacking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the stack is computed and recorded."""
+
+    def session(self, thread_id: ThreadId) -> UUID:
+        """Claude Code's session of the thread."""
+        return names.session(worker=self.worker, thread_id=thread_id)
