@@ -179,16 +179,15 @@ def report(samples: Samples, *, as_json: bool) -> None:
     start, accepted = spread(samples.start), spread(samples.accepted)
     aim = 1.15 * start[0] + 0.15
     if as_json:
-        print(json.dumps({k: v for k, v in vars(samples).items()}))
+        print(json.dumps(vars(samples)))
         return
     n = len(samples.idle)
     print(f"seconds, median / p95 of {n} rounds in one run on this machine")
     print(f"  Claude Code alone, start to first request    {start[0]:.3f} / {start[1]:.3f}")
     print(f"  request to 202                               {accepted[0]:.3f} / {accepted[1]:.3f}")
     print(f"  message to idle worker to first request      {idle[0]:.3f} / {idle[1]:.3f}   aim {aim:.3f} / -")
-    print(
-        f"  message for another thread to first request  {preempt[0]:.3f} / {preempt[1]:.3f}   aim 0.800 / 1.500"
-    )
+    other = "message for another thread to first request"
+    print(f"  {other}  {preempt[0]:.3f} / {preempt[1]:.3f}   aim 0.800 / 1.500")
 
 
 def main() -> None:

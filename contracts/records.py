@@ -176,7 +176,8 @@ class OpenRecord(_Record):
     """The turn record: what is known of the work on one message until it has an outcome.
 
     ``attempts`` counts real starts, ``interruptions`` how often the turn was parked for another thread.
-    ``base`` is the commit the turn started from, ``lifted`` whether it has lifted its thread already.
+    ``base`` is the commit the turn started from, ``lifted`` whether it has lifted its thread already,
+    ``model`` which kind of model began it.
     """
 
     thread_id: ThreadId
@@ -190,6 +191,7 @@ class OpenRecord(_Record):
     attempts: int = 0
     interruptions: int = 0
     base: str | None = None
+    model: Literal["offline", "real"] | None = None
     reason: StopReason | None = None
     resumes_at: float | None = None
 

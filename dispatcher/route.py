@@ -1,5 +1,6 @@
 """Which project and worker a request is for, and whether its ids and text will do. Pure: no I/O."""
 
+import unicodedata
 from collections.abc import Mapping
 
 from contracts import names
@@ -23,9 +24,14 @@ def check_id(text: str, *, what: str) -> None:
         )
 
 
+def is_blank(text: str) -> bool:
+    """Whether nobody would see anything: white space and characters that only format (zero-width ones)."""
+    return all(c.isspace() or unicodedata.category(c) == "Cf" for c in text)
+
+
 def check_text(text: str) -> None:
     """Raise Invalid or TooLarge unless ``text`` may be a message."""
-    if not text.strip():
+    if is_blank(text):
         raise Invalid("The text is empty: write what is to be done.", code="empty_text")
     if "\0" in text:
         raise Invalid("The text holds a NUL character: leave it out.", code="invalid_text")

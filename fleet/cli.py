@@ -85,7 +85,7 @@ def send(
 
     Exits with 0 when the turn was completed, else with 1. Ctrl-C stops following, not the work.
     """
-    words = sys.stdin.read() if text == "-" else text
+    words = _words(text)
     if not words.strip():
         raise Problem("the message is empty; write some text.", code=USAGE)
     with Client(load()) as client:
@@ -177,6 +177,17 @@ def _follow_message(events: Iterable[Event], *, message_id: str, as_json: bool) 
         _show(event, transcript=transcript, as_json=as_json)
         if owner == message_id and is_final(event):
             raise typer.Exit(0 if event.type == FINAL[Outcome.COMPLETED] else FAILED)
+
+
+def _words(text: str) -> str:
+    """The message: the argument, or with "-" what comes on standard input."""
+    try:
+        if text == "-":
+            return sys.stdin.buffer.read().decode() if sys.stdin is not None else ""
+        text.encode()
+    except UnicodeError:
+        raise Problem("the message is not valid UTF-8 text.", code=USAGE) from None
+    return text
 
 
 def _show(event: Event, *, transcript: Transcript, as_json: bool) -> None:

@@ -97,6 +97,7 @@ def worker(
         "BRANCHLINE_PREVIEW_PORT": str(preview_port),
         "BRANCHLINE_PREVIEW_HOST": plan.settings.preview_host,
         "BRANCHLINE_DIE_WITH_PARENT": "1",
+        **({"BRANCHLINE_OFFLINE_MODEL": "1"} if plan.offline else {}),
     }
     outside = environment.for_worker(plan.outside, offline_url=model_url)
     return Part(

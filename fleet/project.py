@@ -45,6 +45,8 @@ class Project:
 
 def choose(*, repo: str | None, home: Home, settings: Settings) -> Project:
     """The project of this ``up``. Raises Problem when the repository cannot be used."""
+    if repo is not None and not repo.strip():
+        raise Problem("--repo is empty; name a path or a URL, or leave it out.", code=USAGE)
     config = fleet_config()
     if repo is None and config is not None:
         return _configured(config, settings=settings)
@@ -112,7 +114,7 @@ def _checked_path(repo: str) -> str:
         raise Problem(f"there is no repository at {path}; correct --repo.", code=USAGE)
     found = _try_git("-C", str(path) if path.is_dir() else str(path.parent), "rev-parse", "--git-dir")
     if not path.is_dir() or found.returncode != 0:
-        reason = _last_line(found.stderr) if path.is_dir() else "it is a file"
+        reason = _reason(found.stderr) if path.is_dir() else "it is a file"
         raise Problem(
             f"{path} is not a git repository ({reason}); run `git init` and commit there, or correct --repo.",
             code=USAGE,
@@ -131,7 +133,7 @@ def _check_remote(place: str) -> None:
         ) from None
     if heads.returncode != 0:
         raise Problem(
-            f"git cannot read the repository {shown} ({_last_line(heads.stderr).replace(place, shown)}); "
+            f"git cannot read the repository {shown} ({_reason(heads.stderr).replace(place, shown)}); "
             "correct --repo, or set GITHUB_TOKEN if it is private.",
             code=USAGE,
         )
@@ -182,7 +184,7 @@ def git(*arguments: str) -> str:
     """Run git; its output. Raises Problem with git's last line."""
     done = _try_git(*arguments)
     if done.returncode != 0:
-        raise Problem(f"git failed: {_last_line(done.stderr)}. Run `branchline doctor`.")
+        raise Problem(f"git failed: {_reason(done.stderr)}. Run `branchline doctor`.")
     return done.stdout
 
 
@@ -219,6 +221,7 @@ def _token_reader(outside: Mapping[str, str]) -> tuple[str, ...]:
     return ("-c", f"{name}=", "-c", f"{name}={reader}")
 
 
-def _last_line(text: str) -> str:
+def _reason(text: str) -> str:
+    """What git or ssh said first; its last lines are advice."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1].removeprefix("fatal: ") if lines else "no reason given"
+    return lines[0].removeprefix("fatal: ") if lines else "no reason given"

@@ -130,7 +130,7 @@ def _progress(event: Event) -> str:
     match event:
         case TurnStarted():
             data = event.data
-            beside = f", together with {data.together_with}" if data.together_with else ""
+            beside = ", in the turn that already runs" if data.together_with else ""
             again = f", attempt {data.attempt}" if data.attempt > 1 else ""
             return f"running on {data.branch}{again}{beside}"
         case TurnInterrupted() | TurnResumed():

@@ -79,7 +79,7 @@ class Screen:
 def _places(plan: Plan, *, preview_url: str) -> list[tuple[str, Text]]:
     places = [
         ("chat and API", Text(plan.settings.local_address, style="bold")),
-        ("preview", Text(preview_url, style="bold")),
+        ("preview", Text.assemble((preview_url, "bold"), " (starting; the first time takes a minute)")),
         ("project", Text(plan.project.name)),
         ("repository", Text(without_credentials(plan.project.repo))),
     ]

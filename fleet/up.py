@@ -4,6 +4,7 @@ Puts the pieces together; each piece is somewhere else. Every step that can fail
 """
 
 import asyncio
+import time
 from collections.abc import Mapping
 
 import httpx
@@ -20,6 +21,7 @@ from fleet.settings import Settings
 from fleet.supervisor import Parts, Stop, Supervisor
 
 _LEFTOVER_SECONDS = 10.0
+_PREVIEW_PATIENCE = 60.0
 _PREVIEW_LOOK_SECONDS = 0.5
 
 
@@ -141,7 +143,15 @@ def _same_port(kept: object) -> int:
 
 
 async def _tell_preview(url: str, *, port: int, screen: Screen) -> None:
+    patience = time.monotonic() + _PREVIEW_PATIENCE
+    told = False
     while True:
+        if not told and time.monotonic() > patience:
+            told = True
+            screen.say(
+                "The preview is not up yet: it installs packages, or the project has none "
+                "(the worker's log says which)."
+            )
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:

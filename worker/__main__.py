@@ -146,6 +146,7 @@ class Worker:
             worker=self.row.worker_id,
             owner=self.lease.owner,
             project=self.row.project,
+            offline=self.settings.offline_model,
             board=self.board,
             ledger=self.ledger,
             outbox=self.outbox,

@@ -173,7 +173,7 @@ class Story:
                     name=name,
                     state="failed" if block.is_error else "succeeded",
                     input=self._shortened_input(given),
-                    output=self._shortened(_plain(block.content)),
+                    output=self._shortened(_told(_plain(block.content))),
                 )
                 result = message.tool_use_result
                 if not block.is_error and self._tasks.apply(name=name, given=given, result=result):
@@ -184,6 +184,14 @@ class Story:
 
     def _shortened_input(self, given: dict[str, Any]) -> dict[str, Any]:
         return {key: self._shortened(v) if isinstance(v, str) else v for key, v in given.items()}
+
+
+_REJECTED = "The user doesn't want to proceed with this tool use."
+"""How Claude Code words the end of a tool that was interrupted (CLI 2.1.327); nobody refused anything."""
+
+
+def _told(output: str) -> str:
+    return "interrupted" if output.startswith(_REJECTED) else output
 
 
 def _retries(message: SystemMessage) -> Iterator[AgentEvent]:

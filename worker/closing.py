@@ -4,8 +4,6 @@ The commit's trailers are the evidence of the work, the record says whether it w
 to Claude Code; its processes are dead before anything here touches the tree.
 """
 
-import asyncio
-import contextlib
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -17,21 +15,20 @@ from contracts.messages import Message
 from contracts.records import OpenRecord
 from contracts.words import Outcome, StopReason, TurnState
 from worker import prompts, turn
-from worker.errors import LeaseLost, RemoteUnavailable, WorkspaceError
+from worker.errors import RemoteUnavailable, WorkspaceError
 from worker.log import get_logger
 from worker.parts import Parts
-from worker.ports import AgentResult, Commit, Draft, Ending, Push
+from worker.ports import AgentResult, Commit, Draft, Ending
+from worker.publishing import Publishing
 from worker.turn import Key
 
 log = get_logger()
 
 LIMIT_PAUSE = 300.0
 """How long a turn waits for a usage limit that named no end, in seconds."""
+_SHARED = ("changed", "commit", "branch", "pushed", "problem", "note")
 LEAST_PAUSE = 60.0
 """Shortest wait for a usage limit: one that is said to be over already may not be."""
-LEAVING_SECONDS = 20.0
-"""How long a push may go on when the worker has to leave."""
-PUSH_AGAIN_SECONDS = 60.0
 
 
 class Closing:
@@ -47,6 +44,7 @@ class Closing:
         self.message: Message | None = None
         self.turn_id = names.turn(worker=parts.worker, thread_id=key.thread_id, sequence=key.sequence)
         self.branch = names.branch(key.thread_id)
+        self._publishing = Publishing(key=key, parts=parts, draft=self.draft)
         self._committed: Commit | None = None
         self._told = False
 
@@ -105,7 +103,7 @@ class Closing:
         await self._parts.outbox.flush()
         await self._parts.ledger.update(record, self._parked(record, reason, by=by, sha=sha))
         self._parts.board.apply(partial(turn.parked, record=record))
-        self._parts.later(self._push_quietly())
+        self._parts.later(self._publishing.push_quietly())
 
     def _over_at(self, resets_at: float | None) -> float:
         now = self._parts.now()
@@ -130,15 +128,6 @@ class Closing:
             )
         )
         return told
-
-    async def _push_quietly(self) -> None:
-        """A checkpoint that cannot be pushed now goes with the next push of its branch."""
-        try:
-            await self._parts.workspace.push(thread_id=self._key.thread_id)
-        except LeaseLost:
-            self._parts.board.apply(turn.lost)
-        except WorkspaceError as error:
-            log.warning("checkpoint_not_pushed", error=str(error))
 
     # ------------------------------------------------------------ outcomes
 
@@ -191,7 +180,7 @@ class Closing:
         extra: dict[str, Any] = {}
         if begun:
             extra = {"branch": self.branch, "note": prompts.LEFT_ON_BRANCH.format(branch=self.branch)}
-            self._parts.later(self._push_quietly())
+            self._parts.later(self._publishing.push_quietly())
         await self._conclude(outcome, text=text, commit=None, steered=(), extra=extra)
 
     async def _evidence(self) -> Commit | None:
@@ -221,7 +210,7 @@ class Closing:
         if commit is not None:
             # The push may be what failed: it is tried beside the outcome, not before it.
             extra = {"changed": True, "commit": commit.sha, "branch": commit.branch, "note": None}
-            self._parts.later(self._push_later())
+            self._parts.later(self._publishing.push_later())
         await self._conclude(Outcome.FAILED, text=text, commit=None, steered=(), extra=extra)
 
     async def _commit(self, outcome: Outcome, body: str, *, steered: tuple[Key, ...]) -> Commit | None:
@@ -252,11 +241,14 @@ class Closing:
     ) -> None:
         """Push what there is, then record the outcome of the message and of those it took in."""
         data: dict[str, Any] = {"text": text, "interruptions": self.record.interruptions}
-        data |= await self._publish(commit) if commit else {"note": prompts.NOTHING_CHANGED}
+        data |= await self._publishing.publish(commit) if commit else {"note": prompts.NOTHING_CHANGED}
         data |= extra
         keys = [self._key, *steered]
         final = FINAL[outcome]
-        together = {"text": "", "together_with": self.record.message_id, "changed": commit is not None}
+        together = {k: v for k, v in data.items() if k in _SHARED} | {
+            "text": prompts.TOGETHER,
+            "together_with": self.record.message_id,
+        }
         drafts = [self.draft(final, **data)] + [self._draft_for(k, final, together) for k in steered]
         await self._parts.outbox.flush()
         await self._record(outcome, keys=keys, drafts=drafts, cost_usd=extra.get("cost_usd", 0.0))
@@ -281,67 +273,6 @@ class Closing:
             self._told = True
             self._parts.board.apply(partial(turn.ended, keys=keys))
         fault("recorded")
-
-    async def _publish(self, commit: Commit) -> dict[str, Any]:
-        """Tell the commit, push it, tell that; the facts for the final event."""
-        fault("committed")
-        counts = {"files": commit.files, "insertions": commit.insertions, "deletions": commit.deletions}
-        told = self.draft("turn.committed", sha=commit.sha, branch=commit.branch, **counts)
-        await self._parts.outbox.add(told)
-        facts = {"changed": True, "commit": commit.sha, "branch": commit.branch, **counts}
-        try:
-            push = await self._push_now()
-        except WorkspaceError as error:
-            self._parts.later(self._push_later())
-            return facts | {"problem": f"The work is committed but not pushed yet: {error}"}
-        await self._parts.outbox.add(self._told_push(push))
-        return facts | _pushed(push)
-
-    async def _push_now(self) -> Push:
-        """Push; when the worker has to leave meanwhile, only a little longer. Raises WorkspaceError."""
-        push = asyncio.create_task(self._parts.workspace.push(thread_id=self._key.thread_id))
-        leaving = asyncio.create_task(self._parts.leaving.wait())
-        try:
-            await asyncio.wait([push, leaving], return_when=asyncio.FIRST_COMPLETED)
-            if not push.done():
-                await asyncio.wait([push], timeout=LEAVING_SECONDS)
-            if not push.done():
-                raise RemoteUnavailable("the worker had to leave before the remote answered.")
-            return push.result()
-        finally:
-            push.cancel()
-            leaving.cancel()
-
-    def _told_push(self, push: Push) -> Draft:
-        return self.draft(
-            "turn.pushed", sha=push.sha, branch=push.branch, conflict=push.conflict, rebased=push.rebased
-        )
-
-    async def _push_later(self) -> None:
-        """Try again each minute, and once more when the worker leaves, until the remote takes it."""
-        last = False
-        while not (last or self._parts.board.state.lost):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PUSH_AGAIN_SECONDS):
-                    await self._parts.leaving.wait()
-            last = self._parts.leaving.is_set()
-            try:
-                push = await self._parts.workspace.push(thread_id=self._key.thread_id)
-                await self._parts.outbox.add(self._told_push(push))
-                return
-            except LeaseLost:
-                self._parts.board.apply(turn.lost)
-            except WorkspaceError as error:
-                log.warning("still_not_pushed", error=str(error))
-
-
-def _pushed(push: Push) -> dict[str, Any]:
-    facts: dict[str, Any] = {"pushed": True, "commit": push.sha, "branch": push.branch}
-    if push.conflict:
-        facts["problem"] = (
-            f"Somebody else changed the thread's branch, so the work was pushed beside it as {push.branch}."
-        )
-    return facts
 
 
 def _answer(outcome: Outcome, *, text: str, changed: bool) -> str:

@@ -23,6 +23,7 @@ class Parts:
     worker: WorkerId
     owner: str
     project: str
+    offline: bool
     board: Board
     ledger: Ledger
     outbox: Outbox

@@ -73,4 +73,9 @@ RECOVERED = (
     "The work was finished and committed just before the worker was restarted; nothing was done twice."
 )
 LEFT_ON_BRANCH = "What it had done until then is kept on the branch {branch}."
+NO_MODEL = (
+    "Still paused: a real model began this, and only the offline model is there. Start again with a model "
+    "(ANTHROPIC_API_KEY) and it goes on; a new thread can be used meanwhile."
+)
+TOGETHER = "Answered in the turn that was already running, together with its message."
 EMPTY_ANSWER = "Done."

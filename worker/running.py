@@ -108,6 +108,9 @@ class RunningTurn:
             self._parts.board.apply(partial(turn.set_aside, key=self._key))
 
     async def _perform(self) -> None:
+        if self._parts.offline and self._old.model == "real":
+            await self._wait_for_a_real_model()
+            return
         message, checkout = await self._prepare()
         # A message that steers may have been taken in by a turn whose worker died after the commit.
         doubtful = self._resumes == "recovered" or self._old.mode is Mode.STEER
@@ -123,6 +126,16 @@ class RunningTurn:
         self._parts.preview.switched()  # the turn may have changed what the preview depends on
         await self._say(self._stream.flush())
         await self._close(result)
+
+    async def _wait_for_a_real_model(self) -> None:
+        """A script must not finish what a model began: the thread is left as it is until one is there."""
+        board = self._parts.board
+        waits = self._closing.draft(
+            "turn.interrupted", reason=StopReason.BUDGET, text=prompts.NO_MODEL, checkpoint=None
+        )
+        await self._parts.outbox.add(waits)
+        for key in turn.of_thread(board.state, self._key.thread_id):
+            board.apply(partial(turn.set_aside, key=key))
 
     async def _prepare(self) -> tuple[Message, Checkout]:
         key, parts = self._key, self._parts
@@ -149,6 +162,7 @@ class RunningTurn:
                 "state": TurnState.RUNNING,
                 "attempts": self._old.attempts + 1,
                 "base": self._old.base or checkout.head,
+                "model": "offline" if self._parts.offline else "real",
                 "reason": None,
                 "resumes_at": None,
             }

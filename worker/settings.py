@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     """Seconds without a sign of life after which Claude Code counts as hung."""
     max_retries: int = Field(default=4, ge=0)
     """How often Claude Code asks the model again after an error before it gives up."""
+    offline_model: bool = False
+    """Whether the model is the scripted one for the first run."""
     cli_path: Path | None = None
     """Executable to run instead of the Claude Code that comes with the SDK."""
     pass_env: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ THREADS = ("red", "green", "blue")
 
 def script(thread: str, message: int, chance: random.Random) -> str:
     """Some steps that write, append, leave processes behind and take a while."""
-    steps = [f"do: write {thread}-{message}.txt start"]
+    steps = [f"do: write {thread}-{message}.txt start\\n"]
     for step in range(chance.randint(3, 5)):
         file, line = f"{thread}-{message}.txt", f"step{step}"
         steps += [

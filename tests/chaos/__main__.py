@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import os
 import secrets
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,8 @@ def main() -> int:
         return _verdict(rules.judge(found_in(given.judge)))
     seed = given.seed if given.seed is not None else secrets.randbelow(10**6)
     home = _home() / "chaos" / str(seed)
+    # However it is ended, the fleet is taken down first.
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     plan, act = _scene(given, _plan(given, seed=seed, home=home))
     verdict = asyncio.run(bench.run(plan, act=act))
     _say(f"\nseed {seed}, {verdict.seconds:.0f} s")

@@ -73,15 +73,14 @@ async def running_fleet(plan: Plan, *, history: History, dice: random.Random) ->
             places=places, history=history, dice=random.Random(dice.random()), faults=plan.faults,
             rivals=plan.rivals, dispatchers=plan.dispatchers,
         )  # fmt: skip
-        keeper: asyncio.Task[None] | None = None
         try:
             await fleet.start()
-            keeper = asyncio.create_task(fleet.supervise())
+            fleet.keeper = asyncio.create_task(fleet.supervise())
             yield fleet
         finally:
-            if keeper is not None:
-                keeper.cancel()
-                await asyncio.gather(keeper, return_exceptions=True)
+            if fleet.keeper is not None:
+                fleet.keeper.cancel()
+                await asyncio.gather(fleet.keeper, return_exceptions=True)
             await fleet.stop()
 
 
@@ -136,7 +135,7 @@ async def run(plan: Plan, *, act: Act = hurt) -> Verdict:
             stage = Stage(
                 plan=plan, fleet=fleet, history=history, traffic=traffic, villain=villain, dice=dice
             )
-            told = await act(stage)
+            told = await _unless_broken(act(stage), fleet)
             await _rest(plan, fleet, history)
         finally:
             teller.cancel()
@@ -147,6 +146,18 @@ async def run(plan: Plan, *, act: Act = hurt) -> Verdict:
     return Verdict(
         found=found, violations=rules.judge(found), counts=counts, seconds=time.monotonic() - began
     )
+
+
+async def _unless_broken(act: Awaitable[dict[str, int]], fleet: Fleet) -> dict[str, int]:
+    """The act's counts; the supervisor's error as soon as there is one."""
+    acting = asyncio.ensure_future(act)
+    watched = [acting, *([fleet.keeper] if fleet.keeper else [])]
+    await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+    if not acting.done():
+        acting.cancel()
+        assert fleet.keeper is not None
+        fleet.keeper.result()
+    return acting.result()
 
 
 async def _rest(plan: Plan, fleet: Fleet, history: History) -> None:

@@ -44,6 +44,7 @@ class Fleet:
         self.dispatcher_ports = [free_port() for _ in range(dispatchers)]
         self.dispatchers: dict[int, Member] = {}
         self.restarts = 0
+        self.keeper: asyncio.Task[None] | None = None
         self.quiet = False
         self._chores: set[asyncio.Task[None]] = set()
         options = client_options(url=places.engine_url, account="123456789012")

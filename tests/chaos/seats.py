@@ -12,6 +12,8 @@ from tests.chaos.history import History
 from tests.chaos.members import Member
 from tests.chaos.places import Places
 
+_BROKEN = 15
+
 
 @dataclass(kw_only=True)
 class Faults:
@@ -50,6 +52,7 @@ class Seat:
     resting: bool = False
     cleanly: dict[str, bool] = field(default_factory=dict)
     drawn: dict[int, str] = field(default_factory=dict)
+    broken: int = 0
     _where: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -105,4 +108,7 @@ class Seat:
             self.births[member.pid] = member.epoch
         self.cleanly[self._where[member.pid]] = code == 0 and member.epoch is not None
         self.history.add(self.worker, "ended", pid=member.pid, code=code, epoch=member.epoch)
+        self.broken = self.broken + 1 if code == 1 and member.epoch is None else 0
+        if self.broken > _BROKEN:
+            raise RuntimeError(f"Workers of {self.worker} do not start any more: read {member.log}.")
         self.by_fault += code == -9 and self.drawn[member.pid].endswith(("kill:1", "kill:2", "kill:3"))

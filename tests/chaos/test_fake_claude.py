@@ -1,6 +1,7 @@
 """The fake Claude Code of the chaos bench behaves as the worker's agent knows the real one."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -34,11 +35,12 @@ async def test_it_does_the_steps_and_says_what_it_is_told_to(lab: Lab) -> None:
 async def test_a_resumed_turn_goes_on_with_the_first_step_that_was_not_finished(lab: Lab) -> None:
     agent, session = fake(lab), uuid4()
     text = "Hello.\ndo: append log one\ndo: stream 400 20\ndo: append log two"
-    run = await agent.start(lab.turn(text, session=session))
+    prompt = uuid4()
+    run = await agent.start(replace(lab.turn(text, session=session), prompt_id=prompt))
     await eventually(lambda: (lab.repo / "log").exists())
     await run.stop()
     assert (await finish(run))[1].ended == "stopped"
-    assert await agent.remembers(session_id=session, text=text)
+    assert await agent.remembers(session_id=session, prompt_id=prompt)
     _, result = await ask(agent, lab.turn(PAUSED, session=session))
     assert result.ended == "completed"
     assert (lab.repo / "log").read_text() == "one\ntwo\n"

@@ -94,7 +94,7 @@ class Wire:
     """Lines in and out. Control requests are answered here; an interrupt is raised at the next pause."""
 
     def __init__(self) -> None:
-        self.prompts: queue.Queue[str | None] = queue.Queue()
+        self.prompts: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.answers: queue.Queue[dict[str, Any]] = queue.Queue()
         self.interrupted = threading.Event()
         self.gone = threading.Event()
@@ -133,7 +133,7 @@ class Wire:
                 case "control_response":
                     self.answers.put(message["response"])
                 case "user":
-                    self.prompts.put(message["message"]["content"])
+                    self.prompts.put(message)
         self.gone.set()
         self.prompts.put(None)
 
@@ -155,8 +155,9 @@ class Turn:
         self.said = ""
         self.began = time.monotonic()
 
-    def run(self, prompt: str) -> None:
-        self.transcript.add("user", message={"role": "user", "content": prompt})
+    def run(self, prompt: dict[str, Any]) -> None:
+        named = {"uuid": prompt["uuid"]} if "uuid" in prompt else {}
+        self.transcript.add("user", message=prompt["message"], **named)
         steps = self.transcript.unfinished()
         try:
             self._begin_answer()

@@ -35,7 +35,7 @@ FINALS = {"turn.completed", "turn.stopped", "turn.failed"}
 class Process:
     """One worker over the world; ``kill`` ends it as SIGKILL would."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, offline: bool = False) -> None:
         world.epoch += 1
         self.world, self.now = world, 0.0
         self.board = Board()
@@ -46,6 +46,7 @@ class Process:
             worker=WorkerId("w"),
             owner=f"owner{world.epoch}",
             project="p",
+            offline=offline,
             board=self.board,
             ledger=ledger,
             outbox=self.outbox,
@@ -348,3 +349,35 @@ async def test_what_breaks_between_commit_and_record_makes_no_second_commit(proc
 
 async def broken(**_: object) -> Push:
     raise RuntimeError("something nobody thought of")
+
+
+async def test_the_offline_model_never_finishes_what_a_real_one_began(process: Process) -> None:
+    key = process.world.post("a")
+    process.engine.ring()
+    await settle(process)
+    process.engine.drain()
+    await settle(process)
+    assert record_of(process, key) is TurnState.PARKED
+    await process.kill()
+    offline = Process(process.world, offline=True)
+    await offline.start()
+    await settle(offline)
+    assert not offline.world.alive
+    assert record_of(offline, key) is TurnState.PARKED
+    assert any("real model" in str(d.data.get("text")) for d in offline.world.events)
+    other = offline.world.post("b")
+    offline.engine.ring()
+    await settle(offline)
+    (run,) = offline.world.alive
+    run.end()
+    await settle(offline)
+    assert offline.world.outcomes == {other: Outcome.COMPLETED}
+    await offline.kill()
+    again = Process(offline.world)
+    await again.start()
+    await settle(again)
+    (run,) = again.world.alive
+    run.end()
+    await settle(again)
+    assert again.world.outcomes[key] is Outcome.COMPLETED
+    await again.kill()

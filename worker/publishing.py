@@ -1,0 +1,107 @@
+"""Bringing a turn's work to the remote, and telling the thread: now, later, or quietly.
+
+A push that does not work loses nothing: the work is committed here, and the next push of the branch takes it
+along. No decision about outcomes.
+"""
+
+import asyncio
+import contextlib
+from typing import Any, Protocol
+
+from contracts.faults import fault
+from worker import turn
+from worker.errors import LeaseLost, RemoteUnavailable, WorkspaceError
+from worker.log import get_logger
+from worker.parts import Parts
+from worker.ports import Commit, Draft, Push
+from worker.turn import Key
+
+log = get_logger()
+
+LEAVING_SECONDS = 20.0
+"""How long a push may go on when the worker has to leave."""
+PUSH_AGAIN_SECONDS = 60.0
+"""Between two tries, in seconds."""
+
+
+class MakeDraft(Protocol):
+    """Makes an event of the turn."""
+
+    def __call__(self, type_: str, **data: object) -> Draft: ...
+
+
+class Publishing:
+    """The pushes of one turn."""
+
+    def __init__(self, *, key: Key, parts: Parts, draft: MakeDraft) -> None:
+        self._key, self._parts, self._draft = key, parts, draft
+
+    async def publish(self, commit: Commit) -> dict[str, Any]:
+        """Tell the commit, push it, tell that; the facts for the final event."""
+        fault("committed")
+        counts = {"files": commit.files, "insertions": commit.insertions, "deletions": commit.deletions}
+        told = self._draft("turn.committed", sha=commit.sha, branch=commit.branch, **counts)
+        await self._parts.outbox.add(told)
+        facts = {"changed": True, "commit": commit.sha, "branch": commit.branch, **counts}
+        try:
+            push = await self._push_now()
+        except WorkspaceError as error:
+            self._parts.later(self.push_later())
+            return facts | {"problem": f"The work is committed but not pushed yet: {error}"}
+        await self._parts.outbox.add(self._told_push(push))
+        return facts | _pushed(push)
+
+    async def _push_now(self) -> Push:
+        """Push; when the worker has to leave meanwhile, only a little longer. Raises WorkspaceError."""
+        push = asyncio.create_task(self._parts.workspace.push(thread_id=self._key.thread_id))
+        leaving = asyncio.create_task(self._parts.leaving.wait())
+        try:
+            await asyncio.wait([push, leaving], return_when=asyncio.FIRST_COMPLETED)
+            if not push.done():
+                await asyncio.wait([push], timeout=LEAVING_SECONDS)
+            if not push.done():
+                raise RemoteUnavailable("the worker had to leave before the remote answered.")
+            return push.result()
+        finally:
+            push.cancel()
+            leaving.cancel()
+
+    def _told_push(self, push: Push) -> Draft:
+        return self._draft(
+            "turn.pushed", sha=push.sha, branch=push.branch, conflict=push.conflict, rebased=push.rebased
+        )
+
+    async def push_later(self) -> None:
+        """Try again each minute, and once more when the worker leaves, until the remote takes it."""
+        last = False
+        while not (last or self._parts.board.state.lost):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PUSH_AGAIN_SECONDS):
+                    await self._parts.leaving.wait()
+            last = self._parts.leaving.is_set()
+            try:
+                push = await self._parts.workspace.push(thread_id=self._key.thread_id)
+                await self._parts.outbox.add(self._told_push(push))
+                return
+            except LeaseLost:
+                self._parts.board.apply(turn.lost)
+            except WorkspaceError as error:
+                log.warning("still_not_pushed", error=str(error))
+
+    async def push_quietly(self) -> None:
+        """A checkpoint that cannot be pushed now goes with the next push of its branch."""
+        try:
+            await self._parts.workspace.push(thread_id=self._key.thread_id)
+        except LeaseLost:
+            self._parts.board.apply(turn.lost)
+        except WorkspaceError as error:
+            log.warning("checkpoint_not_pushed", error=str(error))
+
+
+def _pushed(push: Push) -> dict[str, Any]:
+    facts: dict[str, Any] = {"pushed": True, "commit": push.sha, "branch": push.branch}
+    if push.conflict:
+        facts["problem"] = (
+            f"Somebody else changed the thread's branch, so the work was pushed beside it as {push.branch}."
+        )
+    return facts
