@@ -49,14 +49,21 @@ class Worker:
     """Everything one worker process is made of, built once its lease is held."""
 
     def __init__(
-        self, *, settings: Settings, clients: aws.Aws, lease: DynamoLease, row: WorkerRecord, place: str
+        self,
+        *,
+        settings: Settings,
+        clients: aws.Aws,
+        lease: DynamoLease,
+        row: WorkerRecord,
+        place: str,
+        leaving: asyncio.Event,
     ) -> None:
         self.settings, self.row, self.lease = settings, row, lease
         # Leftovers are those of this disk: an owner with another disk on this machine is nobody to kill.
         self.mark = f"{row.worker_id}@{place}"
         self.redactor = Redactor(secrets=secrets())
         self.board = Board()
-        self.leaving = asyncio.Event()
+        self.leaving = leaving
         self.ledger = DynamoLedger(
             aws=clients,
             table=settings.table,
@@ -190,6 +197,8 @@ class Worker:
 async def serve(settings: Settings) -> int:
     """Own the worker id and work until there is a reason to leave. Returns the exit status."""
     worker_id = WorkerId(settings.container_id)
+    leaving = asyncio.Event()
+    _on_signals(leaving)
     disk = Disk(settings.own_files)
     async with AsyncExitStack() as stack:
         clients = await stack.enter_async_context(aws.connect())
@@ -200,35 +209,48 @@ async def serve(settings: Settings) -> int:
             seconds=settings.lease_seconds,
             place=disk.place,
         )
-        alone = disk.try_lock()
-
-        async def predecessor_is_dead() -> bool:
-            return alone
-
-        row = await lease.acquire(evict=predecessor_is_dead)
+        row = await _acquire(lease, disk=disk, leaving=leaving)
+        if row is None:
+            return EXIT_OK
         log.info("lease_taken", worker=worker_id, epoch=lease.epoch)
         stack.enter_context(bound(worker=worker_id, epoch=lease.epoch))
         await disk.lock(grace=LOCK_GRACE, prove=lease.prove)
-        worker = Worker(settings=settings, clients=clients, lease=lease, row=row, place=disk.place)
-        _on_signals(worker)
+        worker = Worker(
+            settings=settings, clients=clients, lease=lease, row=row, place=disk.place, leaving=leaving
+        )
         left = await worker.life().live()
     if left is Left.LEASE_LOST:
         log.error("worker_left", reason=f"another worker owns {worker_id} now, or nobody can tell")
     return EXIT_OK
 
 
-def _on_signals(worker: Worker) -> None:
+async def _acquire(lease: DynamoLease, *, disk: Disk, leaving: asyncio.Event) -> WorkerRecord | None:
+    """The row, once the lease is held; None when this process was asked to leave before that."""
+    alone = disk.try_lock()
+
+    async def predecessor_is_dead() -> bool:
+        return alone
+
+    taken = asyncio.create_task(lease.acquire(evict=predecessor_is_dead))
+    asked = asyncio.create_task(leaving.wait())
+    await asyncio.wait([taken, asked], return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
+    if taken.done():
+        return taken.result()
+    taken.cancel()
+    await asyncio.wait([taken])
+    return None
+
+
+def _on_signals(leaving: asyncio.Event) -> None:
     """The first SIGTERM or SIGINT drains; the second leaves at once (Claude Code dies with this process)."""
-    asked = False
 
     def asked_to_leave() -> None:
-        nonlocal asked
-        if asked:
+        if leaving.is_set():
             log.warning("worker_leaves_at_once")
             os._exit(128 + signal.SIGTERM)
-        asked = True
         log.info("worker_draining")
-        worker.engine.drain()
+        leaving.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked_to_leave)

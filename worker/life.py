@@ -67,11 +67,19 @@ class Life:
 
     async def _work(self, loops: "list[asyncio.Task[Any]]") -> Left:
         ready = asyncio.create_task(self._prepare(), name="prepare")
-        asked = asyncio.create_task(self._leaving.wait(), name="asked to leave")
+        asked = asyncio.create_task(self._drain(), name="asked to leave")
         try:
             await _first(ready, asked, *loops)
+            return await self._engine_until_left(ready, *loops)
         finally:
             asked.cancel()
+
+    async def _drain(self) -> None:
+        await self._leaving.wait()
+        if not self._board.state.lost:
+            self._engine.drain()
+
+    async def _engine_until_left(self, ready: "asyncio.Task[None]", *loops: "asyncio.Task[Any]") -> Left:
         if not ready.done():
             ready.cancel()  # a clone that takes long is begun again by the next worker
             await asyncio.wait([ready])
