@@ -109,8 +109,10 @@ function ending({ type, turn_id, data }) {
 
 function addText(event) {
   state.told.add(event.turn_id);
+  const text = state.answer ? event.data.text : event.data.text.trimStart();
+  if (!text) return;
   if (!state.answer) state.answer = line("", "");
-  state.answer.append(event.data.text);
+  state.answer.append(text);
 }
 
 const ARGUMENTS = ["command", "file_path", "path", "pattern", "description", "subject"];

@@ -57,6 +57,7 @@ class Transcript:
     def __init__(self, *, people: bool = False) -> None:
         self._people = people
         self._open = False
+        self._fresh = True
         self._wrote: set[str] = set()
 
     def feed(self, event: Event) -> list[Piece]:
@@ -67,8 +68,11 @@ class Transcript:
         return self._lines(self._describe(event))
 
     def _text(self, text: str) -> list[Piece]:
+        if self._fresh:
+            text = text.lstrip("\n")  # a line of ours stands between the paragraphs already
         if not text:
             return []
+        self._fresh = False
         self._open = not text.endswith("\n")
         return [Piece(text=text)]
 
@@ -76,7 +80,7 @@ class Transcript:
         if not lines:
             return []
         start = [Piece(text="\n")] if self._open else []
-        self._open = False
+        self._open, self._fresh = False, True
         return start + [Piece(text=f"{line.text}\n", style=line.style) for line in lines]
 
     def _describe(self, event: Event) -> list[Piece]:

@@ -68,6 +68,12 @@ def test_text_streams_as_it_comes_and_a_line_never_begins_in_its_middle() -> Non
     assert shown(*pieces) == "I am at it\nqueued, 1 ahead\n"
 
 
+def test_paragraphs_stay_apart_and_begin_without_empty_lines_after_a_line_of_ours() -> None:
+    tool = event("turn.tool", tool_use_id="t", name="Read", state="started", input={"file_path": "a"})
+    texts = [event("turn.text", text=t) for t in ("one\n", "\ntwo")]
+    assert shown(tool, event("turn.text", text="\n\nthree"), *texts) == "  > Read a\nthreeone\n\ntwo"
+
+
 def test_an_answer_that_was_streamed_is_not_repeated() -> None:
     assert shown(event("turn.text", text="Done."), outcome()) == "Done.\ncompleted\n"
 
