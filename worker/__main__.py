@@ -219,9 +219,14 @@ async def serve(settings: Settings) -> int:
             settings=settings, clients=clients, lease=lease, row=row, place=disk.place, leaving=leaving
         )
         left = await worker.life().live()
-    if left is Left.LEASE_LOST:
-        log.error("worker_left", reason=f"another worker owns {worker_id} now, or nobody can tell")
-    return EXIT_OK
+    if left is not Left.LEASE_LOST:
+        return EXIT_OK
+    if lease.taken:
+        log.error("worker_left", reason=f"another worker owns {worker_id} now")
+        return EXIT_OK
+    # Whoever keeps workers alive starts another at once: work may wait, only the proof was out of reach.
+    log.error("worker_left", reason="the records were out of reach for longer than the lease")
+    return EXIT_BROKEN
 
 
 async def _acquire(lease: DynamoLease, *, disk: Disk, leaving: asyncio.Event) -> WorkerRecord | None:

@@ -31,7 +31,11 @@ async def connect(*, queues: int = 40) -> AsyncIterator[Aws]:
     """Open both clients; ``queues`` is how many long polls may be pending at once."""
     session = aioboto3.Session()
     table = AioConfig(
-        connect_timeout=3, read_timeout=8, max_pool_connections=20, retries={"mode": "standard"}
+        connect_timeout=3,
+        read_timeout=5,
+        max_pool_connections=20,
+        # The callers try again themselves, for as long as the lease allows.
+        retries={"mode": "standard", "total_max_attempts": 2},
     )
     # A long poll holds its connection for 20 s; every queue needs one of its own.
     poll = AioConfig(

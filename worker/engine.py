@@ -40,6 +40,8 @@ log = get_logger()
 BACKGROUND_SECONDS = 25.0
 """How long pushes under way may take when the worker leaves."""
 PREVIEW_CHECK_SECONDS = 30.0
+LOOK_SECONDS = 5.0
+"""How long one look may take: the loop has other things to heed."""
 
 
 class Left(StrEnum):
@@ -139,7 +141,8 @@ class Engine:
         number = self._board.state.looks
         self._looked = began
         try:
-            found, stops = await self._ledger.look()
+            async with asyncio.timeout(LOOK_SECONDS):
+                found, stops = await self._ledger.look()
         except Exception as error:
             self._pause = min(max(self._pause * 2, 0.5), 15.0)
             self._rung = True

@@ -182,23 +182,24 @@ class SqsInbox:
             if not _passing(error):
                 self._held.discard(delivery)  # SQS does not know it any more; it comes again or is gone
 
-    async def leave(self) -> None:
-        """Stop receiving, wait for receives in flight, give every held delivery back (visibility 0)."""
+    async def leave(self, *, within: float | None = None) -> None:
+        """Stop receiving, wait for receives in flight, give every held delivery back (visibility 0).
+
+        Takes at most ``within`` seconds (default: a whole poll and a little); what is under way then is
+        given up, and its deliveries come back by their visibility.
+        """
+        until = time.monotonic() + (self._poll + 5 if within is None else within)
         self._leaving.set()
         pending = [t for t in self._queues.values() if not t.done()]
         for url, task in self._queues.items():
             if not task.done():
                 self._wake(url)
-        if pending:
-            await asyncio.wait(pending, timeout=self._poll + 5)
-        for task in pending:
-            task.cancel()
+        await _ended(pending, until=until)
         for delivery in self._held:
             wake = delivery.pointer.kind == "wake"
             self._chore(self._delete(delivery) if wake else self._give_back(delivery))
         self._held.clear()
-        while self._chores:
-            await asyncio.wait(self._chores)
+        await _ended(list(self._chores), until=until)
 
     def _wake(self, url: str) -> None:
         """Make the long poll that is pending on this queue return at once."""
@@ -232,3 +233,13 @@ class SqsInbox:
             await work
         except _FAULTS as error:
             log.warning("delivery_not_changed", error=str(error))
+
+
+async def _ended(tasks: list["asyncio.Task[None]"], *, until: float) -> None:
+    """Wait for these until a moment (monotonic), then cancel them."""
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=max(until - time.monotonic(), 0))
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)

@@ -21,6 +21,9 @@ from worker.log import get_logger
 
 log = get_logger()
 
+LEAST_TRY = 1.0
+"""Seconds a renewal may take even when the lease is over: after a freeze it asks who owns the id now."""
+
 
 class DynamoLease:
     """Owner and epoch of one worker id. ``seconds`` is how long an owner may be silent."""
@@ -32,6 +35,8 @@ class DynamoLease:
         self.owner = uuid.uuid4().hex
         self.epoch = 0
         self.lost = asyncio.Event()
+        self.taken = False
+        """Whether another owner was seen, and not only that this one could not prove itself any more."""
 
     async def acquire(self, *, evict: Callable[[], Awaitable[bool]]) -> WorkerRecord:
         """Become the owner; the row as it is then.
@@ -102,8 +107,10 @@ class DynamoLease:
         while not self.lost.is_set():
             await asyncio.sleep(self._seconds / 3)
             try:
-                await self.prove()
+                async with asyncio.timeout(max(self._left(), LEAST_TRY)):
+                    await self.prove()
             except LeaseLost:
+                self.taken = True
                 self.lost.set()
             except (BotoCoreError, ClientError, *UNREACHABLE) as error:
                 log.warning("lease_not_renewed", error=str(error))
@@ -116,9 +123,12 @@ class DynamoLease:
         await self._write("SET beat = beat + :one", {":one": {"N": "1"}})
         self._proved = began
 
+    def _left(self) -> float:
+        return self._proved + self._seconds - time.monotonic()
+
     def lapsed(self) -> bool:
         """Whether this worker can no longer prove that it is the owner."""
-        return self.lost.is_set() or time.monotonic() - self._proved >= self._seconds
+        return self.lost.is_set() or self._left() <= 0
 
     async def cold(self) -> None:
         """Say that this worker is about to leave. Raises LeaseLost."""

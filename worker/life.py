@@ -25,6 +25,7 @@ from worker.ports import Draft, Ledger, Preview, Workspace
 
 log = get_logger()
 
+LOST_SECONDS = 2.0
 SIDE_LOOPS = ("lease", "discovery", "inbox", "outbox", "preview")
 
 
@@ -62,7 +63,10 @@ class Life:
                 await self._leave(str(error))
                 raise
             log.info("worker_leaving", reason=left)
-            await (self._inbox.leave() if left is Left.LEASE_LOST else self._leave(str(left)))
+            if left is Left.LEASE_LOST:
+                await self._inbox.leave(within=LOST_SECONDS)  # the deliveries are the next owner's
+            else:
+                await self._leave(str(left))
         return left
 
     async def _work(self, loops: "list[asyncio.Task[Any]]") -> Left:

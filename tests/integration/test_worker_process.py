@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from contracts.words import Mode
-from tests.fakes.engine import wait_until
+from tests.fakes.engine import running_engine, wait_until
 from tests.integration.worker_lab import Lab, git, worker_lab
 
 pytestmark = pytest.mark.slow
@@ -231,6 +231,37 @@ def test_a_failed_turn_ends_with_one_clear_reply_and_its_edits_are_committed(lab
     assert final.text
     assert "Traceback" not in final.text
     assert lab.tree("thread-a")["a.txt"].strip() == "one"
+
+
+def test_a_second_sigterm_leaves_at_once(lab: Lab, tmp_path: Path) -> None:
+    worker = lab.start()
+    lab.post("a", 1, "do: write a.txt one\ndo: bash trap '' TERM INT; while true; do nice sleep 1; done")
+    lab.wait_for("a", "turn.tool", count=3)
+    worker.send_signal(signal.SIGTERM)
+    wait_until(lambda: "worker_draining" in lab.logs())
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=10) in (0, 128 + signal.SIGTERM)
+    wait_until(lambda: not lab.marked())
+
+
+def test_a_worker_cut_off_from_its_records_leaves_to_be_started_again_and_nothing_is_lost(
+    tmp_path: Path, account: str
+) -> None:
+    with running_engine(tmp_path / "engine") as engine:
+        with worker_lab(engine_url=engine.url, account=account, folder=tmp_path / "lab") as lab:
+            cut_off = lab.start(BRANCHLINE_LEASE_SECONDS="2")
+            go = tmp_path / "go"
+            lab.post("a", 1, f"do: write a.txt one\ndo: wait {go}\ndo: write b.txt two")
+            lab.wait_for("a", "turn.tool", count=2)
+            engine.process.send_signal(signal.SIGSTOP)
+            assert cut_off.wait(timeout=60) == 1
+            assert not lab.marked()
+            engine.process.send_signal(signal.SIGCONT)
+            go.touch()
+            lab.start(BRANCHLINE_LEASE_SECONDS="2")
+            assert lab.outcome("a", 1) == "completed"
+            assert lab.tree("thread-a").keys() >= {"a.txt", "b.txt"}
+            assert len([m for m in lab.log("thread-a") if "Branchline-Message: a-1" in m]) == 1
 
 
 def test_an_idle_worker_leaves_and_releases_its_id(lab: Lab) -> None:

@@ -155,6 +155,7 @@ class Lab:
 @contextmanager
 def worker_lab(*, engine_url: str, account: str, folder: Path) -> Iterator[Lab]:
     """Everything a worker needs; stops what the test started."""
+    folder.mkdir(parents=True, exist_ok=True)
     remote = bare_remote(folder)
     with fleet_records(url=engine_url, account=account, repo=str(remote)) as found, serving_model() as model:
         lab = Lab(found=found, remote=remote, model=model, folder=folder)
