@@ -12,7 +12,6 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
 from contracts import names
@@ -281,7 +280,7 @@ def main() -> int:
     except WorkerError as error:
         log.error("worker_stopped", reason=str(error))
         return EXIT_BROKEN
-    except (BotoCoreError, ClientError, *aws.UNREACHABLE) as error:
+    except aws.FAULTS as error:
         log.error("worker_stopped", reason=f"AWS could not be reached or refused: {error}")
         return EXIT_BROKEN
     except Exception:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import aioboto3
 from aiobotocore.config import AioConfig
+from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -16,6 +17,24 @@ else:
 
 UNREACHABLE = (OSError, TimeoutError)
 """Beside botocore's own errors: what a connection may fail with."""
+FAULTS = (BotoCoreError, ClientError, *UNREACHABLE)
+"""Whatever a request may fail with."""
+_BUSY = {
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "ThrottlingException",
+    "TransactionConflictException",
+    "TransactionInProgressException",
+}
+
+
+def passing(error: BaseException) -> bool:
+    """Whether the same request may work later: not one that AWS has understood and refused."""
+    if isinstance(error, ClientError):
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500))
+        return status >= 500 or error.response["Error"]["Code"] in _BUSY
+    return isinstance(error, FAULTS)
 
 
 @dataclass(frozen=True, kw_only=True)

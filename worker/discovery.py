@@ -7,13 +7,12 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
 from contracts import records
 from contracts.records import BindingRecord
 from contracts.words import WorkerId
-from worker.aws import UNREACHABLE, Aws
+from worker.aws import FAULTS, Aws
 from worker.log import get_logger
 
 log = get_logger()
@@ -39,7 +38,7 @@ class Discovery:
         while True:
             try:
                 self._follow(await self.look())
-            except (BotoCoreError, ClientError, *UNREACHABLE) as error:
+            except FAULTS as error:
                 log.warning("discovery_failed", error=str(error))
             await asyncio.sleep(self._seconds)
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
@@ -20,7 +19,7 @@ from contracts.faults import fault
 from contracts.messages import Pointer
 from contracts.records import BindingRecord
 from contracts.words import ThreadId
-from worker.aws import UNREACHABLE, Aws
+from worker.aws import FAULTS, Aws, passing
 from worker.log import get_logger
 
 log = get_logger()
@@ -28,18 +27,10 @@ log = get_logger()
 HOLD_LIMIT = 11 * 3600.0
 """SQS lets a delivery be held for 12 hours (seconds); before that it is sent anew and deleted."""
 POISON_SECONDS = 5
-_FAULTS = (BotoCoreError, ClientError, *UNREACHABLE)
-
-
-def _passing(error: BaseException) -> bool:
-    """Whether the same request may work later: not one that SQS has understood and refused."""
-    if isinstance(error, ClientError):
-        return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)) >= 500
-    return isinstance(error, _FAULTS)
 
 
 _again = retry(
-    retry=retry_if_exception(_passing),
+    retry=retry_if_exception(passing),
     wait=wait_random_exponential(multiplier=0.2, max=5),
     stop=stop_after_attempt(4),
     reraise=True,
@@ -105,7 +96,7 @@ class SqsInbox:
             try:
                 arrived = await self._receive(url, wait=self._poll if bound else 0)
                 pause = 1.0
-            except _FAULTS as error:
+            except FAULTS as error:
                 log.warning("receive_failed", queue=url, error=str(error), again_in=pause)
                 if not bound:
                     return
@@ -177,9 +168,9 @@ class SqsInbox:
                 await self._delete(delivery)
             else:
                 await self._change(delivery.queue_url, delivery.receipt, max(1, int(self._visibility)))
-        except _FAULTS as error:
+        except FAULTS as error:
             log.warning("not_renewed", queue=delivery.queue_url, error=str(error))
-            if not _passing(error):
+            if not passing(error):
                 self._held.discard(delivery)  # SQS does not know it any more; it comes again or is gone
 
     async def leave(self, *, within: float | None = None) -> None:
@@ -231,7 +222,7 @@ class SqsInbox:
         """A delivery that cannot be changed comes back by itself; that is worth a line and no more."""
         try:
             await work
-        except _FAULTS as error:
+        except FAULTS as error:
             log.warning("delivery_not_changed", error=str(error))
 
 

@@ -10,17 +10,24 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from contracts import records
 from contracts.records import WorkerRecord
 from contracts.words import WorkerId
-from worker.aws import UNREACHABLE, Aws
+from worker.aws import FAULTS, Aws, passing
 from worker.errors import LeaseHeld, LeaseLost, WorkerError
 from worker.log import get_logger
 
 log = get_logger()
 
+_again = retry(
+    retry=retry_if_exception(passing),
+    wait=wait_random_exponential(multiplier=0.1, max=3),
+    stop=stop_after_delay(30),
+    reraise=True,
+)
 LEAST_TRY = 1.0
 """Seconds a renewal may take even when the lease is over: after a freeze it asks who owns the id now."""
 
@@ -64,6 +71,7 @@ class DynamoLease:
                     epoch=row.epoch,
                 )
 
+    @_again
     async def _take(self, seen: WorkerRecord) -> WorkerRecord:
         began = time.monotonic()
         condition, values = "epoch = :seen", {":seen": {"N": str(seen.epoch)}}
@@ -95,6 +103,10 @@ class DynamoLease:
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
+            now = await self._row()
+            if now.owner == self.owner:  # an earlier try had landed, only its answer got lost
+                self._proved, self.epoch = began, now.epoch
+                return now
             raise LeaseHeld(
                 f"{self._worker} was taken by another worker a moment ago; this one leaves.",
                 epoch=seen.epoch + 1,
@@ -112,7 +124,7 @@ class DynamoLease:
             except LeaseLost:
                 self.taken = True
                 self.lost.set()
-            except (BotoCoreError, ClientError, *UNREACHABLE) as error:
+            except FAULTS as error:
                 log.warning("lease_not_renewed", error=str(error))
                 if self.lapsed():
                     self.lost.set()
@@ -142,6 +154,7 @@ class DynamoLease:
         """Give the id up, so that the next owner need not wait. Raises LeaseLost."""
         await self._write("SET #state = :state REMOVE #owner", {":state": {"S": "cold"}}, {"#state": "state"})
 
+    @_again
     async def _row(self) -> WorkerRecord:
         answer = await self._aws.dynamodb.get_item(
             TableName=self._table, Key=records.worker_key(self._worker), ConsistentRead=True

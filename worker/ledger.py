@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
 from contracts import records
@@ -20,7 +20,7 @@ from contracts.events import EVENT, Event
 from contracts.messages import Message
 from contracts.records import Item, MessageRecord, OpenRecord, StopRecord, ThreadRecord, WorkerRecord
 from contracts.words import ThreadId, TurnState, WorkerId
-from worker.aws import UNREACHABLE, Aws
+from worker.aws import FAULTS, Aws
 from worker.errors import LeaseLost, WorkerError
 from worker.fitting import batches, fit
 from worker.log import get_logger
@@ -29,7 +29,6 @@ from worker.ports import Draft, Ending
 log = get_logger()
 
 Part = dict[str, Any]
-_FAULTS = (BotoCoreError, ClientError, *UNREACHABLE)
 _HOPELESS = {"ValidationException", "ResourceNotFoundException", "AccessDeniedException"}
 T = TypeVar("T")
 
@@ -267,7 +266,7 @@ class DynamoLedger:
         while True:
             try:
                 return await once()
-            except _FAULTS as error:
+            except FAULTS as error:
                 if _hopeless(error):
                     raise
                 if self._lapsed() or (self._hurried() and pause > 1):

@@ -99,11 +99,19 @@ class Life:
         await self._workspace.prepare()
         self._preview.switched()
         await self._catch_up()
-        open_, _ = await self._ledger.look()
+        await self._tell_waiting("worker.ready", epoch=self._lease.epoch)
+        log.info("worker_ready", checkout=str(self._workspace.path))
+
+    async def _tell_waiting(self, type_: str, **more: object) -> None:
+        """Tell every thread that waits for an outcome; whom that does not reach sees it by what follows."""
+        try:
+            open_, _ = await self._ledger.look()
+        except Exception as error:
+            log.warning("threads_not_told", told=type_, error=str(error))
+            return
         for thread_id in dict.fromkeys(r.thread_id for r in open_):
-            data = {"worker_id": self._worker, "epoch": self._lease.epoch}
-            await self._outbox.add(Draft(type="worker.ready", thread_id=thread_id, data=data))
-        log.info("worker_ready", checkout=str(self._workspace.path), open=len(open_))
+            data = {"worker_id": self._worker, **more}
+            await self._outbox.add(Draft(type=type_, thread_id=thread_id, data=data))
 
     async def _catch_up(self) -> None:
         """Fence earlier owners off the remote and see what they pushed: turns go on from there. A remote
@@ -163,10 +171,7 @@ class Life:
                 log.warning("not_left_cleanly", error=str(error))
 
     async def _say_goodbye(self, reason: str) -> None:
-        data = {"worker_id": self._worker, "epoch": self._lease.epoch, "reason": reason}
-        open_, _ = await self._ledger.look()
-        for thread_id in dict.fromkeys(r.thread_id for r in open_):
-            await self._outbox.add(Draft(type="worker.stopped", thread_id=thread_id, data=data))
+        await self._tell_waiting("worker.stopped", epoch=self._lease.epoch, reason=reason)
         await self._outbox.flush()
 
 
