@@ -156,12 +156,12 @@ class Closing:
         through = by.sequence if by else state.stops.get(self._key.thread_id, 0)
         return tuple(k for k in state.steered if k.sequence <= through)
 
-    async def finish_from_evidence(self) -> bool:
+    async def finish_from_evidence(self, *, fetch: bool = True) -> bool:
         """If an earlier worker committed this message's work, finish the turn from that; whether it did.
 
         Messages that the turn had taken in stand in the same commit and get the same outcome.
         """
-        commit = await self._evidence()
+        commit = await self._evidence(fetch=fetch)
         if commit is None:
             return False
         text = _answer(commit.outcome, text=commit.body or prompts.RECOVERED, changed=True)
@@ -183,11 +183,11 @@ class Closing:
             self._parts.later(self._publishing.push_quietly())
         await self._conclude(outcome, text=text, commit=None, steered=(), extra=extra)
 
-    async def _evidence(self) -> Commit | None:
-        """The commit with this message's trailer: on this disk, else on the remote."""
+    async def _evidence(self, *, fetch: bool) -> Commit | None:
+        """The commit with this message's trailer: on this disk, else (``fetch``) on the remote."""
         key, workspace = self._key, self._parts.workspace
         here = await workspace.find(thread_id=key.thread_id, message_id=self.record.message_id)
-        if here is not None:
+        if here is not None or not fetch:
             return here
         try:
             await workspace.fetch()

@@ -112,9 +112,7 @@ class RunningTurn:
             await self._wait_for_a_real_model()
             return
         message, checkout = await self._prepare()
-        # A message that steers may have been taken in by a turn whose worker died after the commit.
-        doubtful = self._resumes == "recovered" or self._old.mode is Mode.STEER
-        if doubtful and await self._closing.finish_from_evidence():
+        if await self._was_done():
             return
         fault("switched")
         await self._begin(checkout)
@@ -126,6 +124,18 @@ class RunningTurn:
         self._parts.preview.switched()  # the turn may have changed what the preview depends on
         await self._say(self._stream.flush())
         await self._close(result)
+
+    async def _was_done(self) -> bool:
+        """Finish from evidence if there is any.
+
+        A turn whose worker died, and a message that steers (a turn may have taken it in before its worker
+        died), are looked for on the remote as well. A parked turn may have been finished on this very disk
+        by a worker that died before it could say so, and have gone on elsewhere since.
+        """
+        doubtful = self._resumes == "recovered" or self._old.mode is Mode.STEER
+        if not doubtful and self._resumes is None:
+            return False
+        return await self._closing.finish_from_evidence(fetch=doubtful)
 
     async def _wait_for_a_real_model(self) -> None:
         """A script must not finish what a model began: the thread is left as it is until one is there."""

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from contracts import names
 from contracts.words import ThreadId
 from tests.chaos.fleet import Fleet, until
 from tests.chaos.history import Found, Posted, Seen
+from tests.chaos.seats import REUSED
 
 _EPOCH = re.compile(r"^epoch (\d+) of worker \S+, owner (\w+),")
 _FORM = "%x1f".join(
@@ -46,7 +48,7 @@ async def collect(fleet: Fleet, *, posted: list[Posted], notes: list[str]) -> Fo
         commits={t: _commits(_remote(fleet, w), t) for t, w in threads.items()},
         trees={t: _tree(_remote(fleet, w), t) for t, w in threads.items()},
         epochs={seat.worker: _epochs(fleet, seat.project) for seat in fleet.seats},
-        births={pid: epoch for seat in fleet.seats for pid, epoch in seat.births.items()},
+        births=_births(fleet),
         raises=sum(":raise:" in fault for seat in fleet.seats for fault in seat.drawn.values()),
         leftovers=tuple(await leftovers(fleet)),
         notes=tuple(notes),
@@ -92,6 +94,13 @@ def _tree(remote: Path, thread: str) -> dict[str, str]:
             if path.startswith("m/"):
                 tree[path] = _git(remote, "show", f"{branch}:{path}")
     return tree
+
+
+def _births(fleet: Fleet) -> dict[int, int]:
+    """Process to epoch, of processes whose id was used once in the whole run."""
+    taken = [(pid, epoch) for seat in fleet.seats for pid, epoch in seat.births.items()]
+    times = Counter(pid for pid, _ in taken)
+    return {pid: epoch for pid, epoch in taken if times[pid] == 1 and epoch != REUSED}
 
 
 def _epochs(fleet: Fleet, project: str) -> tuple[tuple[int, str], ...]:

@@ -32,6 +32,10 @@ class Faults:
         return {"BRANCHLINE_FAULT": f"{point}:{act}:{at}"}
 
 
+REUSED = 0
+"""Instead of an epoch: this process id took the worker id more than once."""
+
+
 @dataclass(kw_only=True)
 class Seat:
     """One worker id. ``births``: process to epoch, of all that ever took the id. ``drawn``: process to its
@@ -105,7 +109,9 @@ class Seat:
         code = member.process.returncode
         self.exits[code] = self.exits.get(code, 0) + 1
         if member.epoch is not None:
-            self.births[member.pid] = member.epoch
+            # A long run uses process ids again: one that took the id twice says nothing about when it wrote.
+            again = member.pid in self.births
+            self.births[member.pid] = REUSED if again else member.epoch
         self.cleanly[self._where[member.pid]] = code == 0 and member.epoch is not None
         self.history.add(self.worker, "ended", pid=member.pid, code=code, epoch=member.epoch)
         self.broken = self.broken + 1 if code == 1 and member.epoch is None else 0

@@ -381,3 +381,26 @@ async def test_the_offline_model_never_finishes_what_a_real_one_began(process: P
     await settle(again)
     assert again.world.outcomes[key] is Outcome.COMPLETED
     await again.kill()
+
+
+async def test_a_parked_turn_that_an_earlier_worker_had_finished_on_this_disk_is_not_done_again(
+    process: Process,
+) -> None:
+    key = process.world.post("a")
+    process.engine.ring()
+    await settle(process)
+    process.engine.drain()
+    await settle(process)
+    await process.kill()
+    world = process.world
+    assert world.open[key].state is TurnState.PARKED
+    branch = world.branch(key.thread_id)
+    branch.commits.append((world.sha(), ("a-1",), branch.files))
+    world.commit_outcomes[branch.head] = Outcome.COMPLETED
+    later = Process(world)
+    await later.start()
+    await settle(later)
+    assert not world.alive
+    assert world.outcomes == {key: Outcome.COMPLETED}
+    assert len(branch.commits) == 1
+    await later.kill()
