@@ -79,17 +79,20 @@ async def test_a_held_delivery_is_renewed_and_comes_once(lab: Lab) -> None:
 
 
 async def test_a_queue_bound_later_is_polled_and_one_unbound_is_emptied_first(lab: Lab) -> None:
+    def held() -> set[object]:
+        return {d.key for d in lab.inbox._held} - {None}  # without mere rings
+
     url = lab.found.bind("team")
     lab.found.send("a", 1, queue_url=url)
-    await until(lambda: lab.inbox.held == 1)
+    await until(lambda: held() == {A1})
     lab.found.unbind("team")
     lab.found.send("a", 2, queue_url=url)
-    await until(lambda: lab.inbox.held == 2)
-    await until(lambda: url not in lab.inbox._queues)
+    await until(lambda: held() == {A1, ("a", 2)})
+    await until(lambda: url not in lab.inbox._queues, seconds=30)
     lab.found.send("a", 3, queue_url=url)
     lab.found.send("b", 1)
-    await until(lambda: lab.inbox.held == 3)
-    assert lab.found.waiting(queue_url=url)[0] == 1
+    await until(lambda: held() == {A1, ("a", 2), ("b", 1)})
+    assert lab.found.waiting(queue_url=url)[0] >= 1
 
 
 async def test_what_cannot_be_read_goes_to_the_dead_letters_and_the_rest_goes_on(found: Records) -> None:
