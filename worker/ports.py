@@ -71,6 +71,9 @@ class Workspace(Protocol):
     async def fetch(self) -> None:
         """Refresh the remote-tracking refs. Raises ``RemoteUnavailable``."""
 
+    async def tidy(self) -> None:
+        """Pack what has piled up on the disk; may run beside a turn and never fails it."""
+
     async def switch(self, thread_id: ThreadId) -> Checkout:
         """Check out the thread's branch, clean; a new one starts from the default branch as last fetched."""
 

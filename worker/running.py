@@ -159,11 +159,12 @@ class RunningTurn:
         return message, checkout
 
     async def _refresh(self) -> None:
-        """Fetch beside the turn, for branches that start later."""
+        """Fetch beside the turn, for branches that start later, and pack what has piled up."""
         try:
             await self._parts.workspace.fetch()
         except RemoteUnavailable as error:
             log.warning("fetch_failed", error=str(error))
+        await self._parts.workspace.tidy()
 
     async def _begin(self, checkout: Checkout) -> None:
         """Record the start, with ``turn.started`` the first time and ``turn.resumed`` later."""

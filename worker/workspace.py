@@ -19,6 +19,7 @@ from worker.evidence import Evidence
 from worker.git import Git, Identity, in_thread, write_own_config
 from worker.moves import Moves
 from worker.notes import Notes
+from worker.packing import pack
 from worker.ports import Checkout, Commit, Push
 from worker.push import Pusher
 from worker.refs import TRACKING, Refs, heads, kept, tip_ref
@@ -119,6 +120,11 @@ class GitWorkspace:
         async with self._fetching:
             found, head = await asyncio.gather(self._remote.fetch(), self._remote.head())
             await self._refs.take_over(found, head=head)
+
+    async def tidy(self) -> None:
+        """See ``Workspace.tidy``."""
+        async with self._fetching:
+            await pack(self._git, objects=self._path / ".git" / "objects")
 
     async def default_branch(self) -> str:
         """The remote's default branch as last fetched. Raises ``WorkspaceError`` when it has none yet."""

@@ -202,6 +202,9 @@ class MemoryWorkspace:
         if not self._world.remote_up:
             raise RemoteUnavailable("no remote")
 
+    async def tidy(self) -> None:
+        await asyncio.sleep(0)
+
     def _commit(
         self, thread_id: ThreadId, message_ids: tuple[str, ...], outcome: Outcome = Outcome.COMPLETED
     ) -> str:

@@ -22,9 +22,11 @@ A, B, M, T = ThreadId("a"), ThreadId("b"), MessageId("m-1"), TurnId("turn-1")
 WORKER = WorkerId("client-project-user")
 
 
-def git(cwd: Path, *argv: str, ok: tuple[int, ...] = (0,)) -> str:
+def git(cwd: Path, *argv: str, ok: tuple[int, ...] = (0,), stdin: str = "") -> str:
     """Run git as a person (or as Claude Code) would; its output without the last newline."""
-    done = subprocess.run(["git", *argv], cwd=cwd, env=ENV, capture_output=True, check=False)
+    done = subprocess.run(
+        ["git", *argv], cwd=cwd, env=ENV, input=stdin.encode(), capture_output=True, check=False
+    )
     assert done.returncode in ok, f"git {argv}: {done.stderr.decode(errors='replace')}"
     return done.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
 

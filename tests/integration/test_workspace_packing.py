@@ -1,0 +1,51 @@
+"""Loose objects are packed once there are many, beside a turn, and nothing is lost by it."""
+
+import asyncio
+from pathlib import Path
+
+from tests.integration.workspace_lab import A, Lab, M, T, git, write
+from worker.packing import MANY
+
+
+def loose(checkout: Path) -> int:
+    counts = dict(line.split(": ") for line in git(checkout, "count-objects", "-v").splitlines())
+    return int(counts["count"])
+
+
+def pile_up(checkout: Path, *, count: int) -> None:
+    """Write ``count`` blobs that nothing refers to, as scratch trees leave them."""
+    folder = checkout.parent / "blobs"
+    folder.mkdir()
+    for number in range(count):
+        (folder / str(number)).write_text(f"blob {number}\n")
+    names = "".join(f"{folder}/{number}\n" for number in range(count))
+    git(checkout, "hash-object", "-w", "--stdin-paths", stdin=names)
+
+
+async def test_few_loose_objects_are_left_alone(tmp_path: Path) -> None:
+    worker = await Lab(tmp_path).ready()
+    await worker.switch(A)
+    write(worker.path, one="1\n")
+    await worker.checkpoint(thread_id=A, turn_id=T, reason="test")
+    before = loose(worker.path)
+    await worker.tidy()
+    assert before > 0
+    assert loose(worker.path) == before
+
+
+async def test_many_loose_objects_become_a_pack_while_a_turn_commits(tmp_path: Path) -> None:
+    worker = await Lab(tmp_path).ready()
+    checkout = await worker.switch(A)
+    pile_up(worker.path, count=2 * MANY)
+    write(worker.path, one="1\n")
+    _, commit = await asyncio.gather(
+        worker.tidy(),
+        worker.commit(thread_id=A, base=checkout.head, subject="s", body="", message_ids=(M,)),
+    )
+    assert commit is not None
+    assert (await worker.find(thread_id=A, message_id=M)) is not None
+    assert loose(worker.path) < MANY
+    # What no ref names is kept, too: it may be the beginning of somebody's commit.
+    blob = git(worker.path, "hash-object", "--stdin-paths", stdin=str(tmp_path / "worker" / "blobs" / "7"))
+    assert git(worker.path, "cat-file", "-p", blob) == "blob 7"
+    git(worker.path, "fsck", "--full", "--strict")
