@@ -9,11 +9,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from contracts.faults import POINTS
 from tests.chaos import bench, rules
 from tests.chaos.history import found_in
 from tests.chaos.interrupts import interrupts
 from tests.chaos.places import ROOT, Pace
+from tests.chaos.recovery import REAL, recovery
 from tests.chaos.seats import Faults
 from tests.chaos.soak import soak
 from tests.chaos.split_brain import split
@@ -25,17 +28,21 @@ _SHOWN = 12
 def main() -> int:
     """The exit status: 0 when every rule held."""
     given = _parser().parse_args()
+    if given.named:
+        return int(pytest.main([str(ROOT / "tests" / "faults"), "-m", "", "--timeout=600", "-v"]))
     if given.judge:
         return _verdict(rules.judge(found_in(given.judge)))
     seed = given.seed if given.seed is not None else secrets.randbelow(10**6)
     home = _home() / "chaos" / str(seed)
     # However it is ended, the fleet is taken down first.
+    # A shell that starts this in the background has it ignore SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     plan, act = _scene(given, _plan(given, seed=seed, home=home))
     verdict = asyncio.run(bench.run(plan, act=act))
     _say(f"\nseed {seed}, {verdict.seconds:.0f} s")
     for name, count in verdict.counts.items():
-        _say(f"  {name:<28}{count:>8}")
+        _say(f"  {name:<44}{count:>14}")
     status = _verdict(verdict.violations)
     _say(f"history: {home / 'history.jsonl'}; again with: ./scripts/chaos --seed {seed} ...")
     return status
@@ -43,7 +50,7 @@ def main() -> int:
 
 def _verdict(violations: dict[str, list[str]]) -> int:
     for rule, broken in violations.items():
-        _say(f"  {rule:<28}{len(broken) or 'held':>8}")
+        _say(f"  {rule:<44}{len(broken) or 'held':>14}")
         for line in broken[:_SHOWN]:
             _say(f"      {line}")
     return 1 if any(violations.values()) else 0
@@ -76,6 +83,8 @@ def _scene(given: argparse.Namespace, plan: bench.Plan) -> tuple[bench.Plan, ben
         return replace(plan, kills=given.interrupts, workers=1, rivals=0), interrupts
     if given.soak:
         return replace(plan, kills=given.soak, settle=600, workers=1, rivals=0), soak
+    if given.recovery:
+        return replace(plan, kills=given.recovery, rivals=plan.workers, pace=REAL), recovery
     return plan, bench.hurt
 
 
@@ -99,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--split-brain", type=int, metavar="N", help="N takeovers by another disk instead of kills")
     add("--interrupts", type=int, metavar="N", help="N messages in three threads of one worker instead")
     add("--soak", type=int, metavar="N", help="N turns on one worker instead; memory, descriptors, disk")
+    add("--recovery", type=int, metavar="N", help="N kills at the product's own lease: seconds of silence")
+    add("--named", action="store_true", help="the test of each single fault instead, the long ones too")
     add("--judge", type=Path, metavar="FILE", help="only judge the history of an earlier run again")
     return parser
 

@@ -50,7 +50,7 @@ class Verdict:
 
     found: Found
     violations: dict[str, list[str]]
-    counts: dict[str, int]
+    counts: dict[str, int | str]
     seconds: float
 
     @property
@@ -96,11 +96,11 @@ class Stage:
     dice: random.Random
 
 
-Act = Callable[[Stage], Awaitable[dict[str, int]]]
+Act = Callable[[Stage], Awaitable[dict[str, int | str]]]
 """What happens between the start and the rest; the counts for the table."""
 
 
-async def hurt(stage: Stage) -> dict[str, int]:
+async def hurt(stage: Stage) -> dict[str, int | str]:
     """The plain act: traffic and faults, until there were enough kills or the time is over."""
     traffic, villain = stage.traffic, stage.villain
     people = asyncio.create_task(traffic.run())
@@ -148,7 +148,7 @@ async def run(plan: Plan, *, act: Act = hurt) -> Verdict:
     )
 
 
-async def _unless_broken(act: Awaitable[dict[str, int]], fleet: Fleet) -> dict[str, int]:
+async def _unless_broken(act: Awaitable[dict[str, int | str]], fleet: Fleet) -> dict[str, int | str]:
     """The act's counts; the supervisor's error as soon as there is one."""
     acting = asyncio.ensure_future(act)
     watched = [acting, *([fleet.keeper] if fleet.keeper else [])]
@@ -191,7 +191,7 @@ async def _tell(fleet: Fleet, traffic: Traffic, villain: Villain) -> None:
         await asyncio.sleep(PROGRESS_SECONDS)
 
 
-def _counts(fleet: Fleet, found: Found) -> dict[str, int]:
+def _counts(fleet: Fleet, found: Found) -> dict[str, int | str]:
     exits: Counter[int] = sum((Counter(seat.exits) for seat in fleet.seats), Counter())
     outcomes = Counter(str(found.outcomes.get(m.message_id)) for m in found.posted)
     return {

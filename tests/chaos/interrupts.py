@@ -17,7 +17,7 @@ _OPEN = 6
 _DISTURBED = 0.2
 
 
-async def interrupts(stage: Stage) -> dict[str, int]:
+async def interrupts(stage: Stage) -> dict[str, int | str]:
     """The act of ``--interrupts``: post until there were enough messages, then compare the trees."""
     expected = {thread: dict(_START) for thread in THREADS}
     seat = stage.fleet.seats[0]

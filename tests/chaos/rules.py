@@ -107,10 +107,11 @@ def _spoken(text: str, births: dict[int, int]) -> list[int]:
 def work_is_there(found: Found) -> Iterator[str]:
     """V4: what a completed turn wrote stands on its thread's branch, and on no other thread's."""
     owner = {path: m.thread_id for m in found.posted for path in m.files}
+    last = {path: m.message_id for m in found.posted for path in m.files}
     for message in found.posted:
         tree = found.trees.get(message.thread_id, {})
         for path, content in message.files.items() if _completed(found, message) else ():
-            if tree.get(path) != content:
+            if last[path] == message.message_id and tree.get(path) != content:
                 yield f"{path} of {message.thread_id} holds {tree.get(path)!r} instead of {content!r}"
     for thread, tree in found.trees.items():
         for path in tree:

@@ -74,7 +74,7 @@ def _other(seat: Seat) -> str:
     return next(disk for disk in seat.disks if disk != seat.last_disk)
 
 
-async def split(stage: Stage) -> dict[str, int]:
+async def split(stage: Stage) -> dict[str, int | str]:
     """The act of ``--split-brain``."""
     brain = SplitBrain(stage=stage, rounds=stage.plan.kills)
     stage.villain.count = lambda: brain.done
