@@ -21,6 +21,8 @@ WEIGHTS = {
     "freeze engine": 4,
 }
 """How often each is done. Everything but ``nap``, ``drain`` and the frozen engine counts as a kill."""
+_AT_START = 0.2
+"""How often a worker may be hurt that has not taken its id yet."""
 _KILLS = ("kill worker", "kill dispatcher", "kill engine", "freeze, same disk", "freeze, other disk")
 
 
@@ -79,7 +81,10 @@ class Villain:
         return True
 
     def _victim(self, fits: Callable[[Seat], bool]) -> Seat | None:
+        """Mostly one that works: on a busy machine workers would else die before they did anything."""
         seats = [s for s in self.fleet.seats if s.able and fits(s)]
+        if self.dice.random() > _AT_START:
+            seats = [s for s in seats if all(m.epoch is not None for m in s.able)]
         return self.dice.choice(seats) if seats else None
 
     async def _nap(self, seat: Seat) -> None:
