@@ -26,6 +26,8 @@ from fleet.screen import Screen
 _PROGRESS_SECONDS = 5.0
 _REAP_SECONDS = 2.0
 _PR_SET_CHILD_SUBREAPER = 36
+_ENGINE_BACK_OFF = BackOff(most=6.0)
+"""Everybody waits for the engine: 15 s after it can be started again, all work."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,25 +108,29 @@ class Supervisor:
         model_url = None
         if self._parts.model is not None:
             model_url = await self._start(self._parts.model, "starting the offline model")
-        engine_url = await self._start(self._parts.engine, "starting the engine (SQS and DynamoDB)") or ""
+        engine_url = await self._start(
+            self._parts.engine,
+            "starting the engine (SQS and DynamoDB)",
+            back_off=self._back_off or _ENGINE_BACK_OFF,
+        )
         launcher = self.launcher = Launcher(
             home=self._home,
-            make=lambda worker, port: self._parts.worker(worker, port, engine_url, model_url),
+            make=lambda worker, port: self._parts.worker(worker, port, engine_url or "", model_url),
             preview_port=self._preview_port,
             say=self._warn,
             back_off=self._back_off,
         )
         token = secrets.token_urlsafe(32)
         url = await stack.enter_async_context(_served(launcher, token=token))
-        dispatcher = self._parts.dispatcher(engine_url, url, token)
+        dispatcher = self._parts.dispatcher(engine_url or "", url, token)
         await self._start(dispatcher, "starting the dispatcher (chat and API)")
         with self._screen.step("starting the worker"):
             await launcher.ensure(worker_id)
         started()
         await asyncio.Event().wait()
 
-    async def _start(self, part: Part, words: str) -> str | None:
-        kept = Kept(part, home=self._home, say=self._warn, back_off=self._back_off)
+    async def _start(self, part: Part, words: str, *, back_off: BackOff | None = None) -> str | None:
+        kept = Kept(part, home=self._home, say=self._warn, back_off=back_off or self._back_off)
         self._kept.append(kept)
         with self._screen.step(words):
             return await kept.start()

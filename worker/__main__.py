@@ -218,6 +218,8 @@ async def serve(settings: Settings) -> int:
             settings=settings, clients=clients, lease=lease, row=row, place=disk.place, leaving=leaving
         )
         left = await worker.life().live()
+        if left is Left.LEASE_LOST and not lease.taken:
+            await lease.inquire()
     if left is not Left.LEASE_LOST:
         return EXIT_OK
     if lease.taken:

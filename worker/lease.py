@@ -135,6 +135,16 @@ class DynamoLease:
         await self._write("SET beat = beat + :one", {":one": {"N": "1"}})
         self._proved = began
 
+    async def inquire(self) -> None:
+        """After a loss that was learned elsewhere (a refused write or push): ask once who owns the id."""
+        try:
+            async with asyncio.timeout(LEAST_TRY):
+                await self.prove()
+        except LeaseLost:
+            self.taken = True
+        except FAULTS as error:
+            log.warning("owner_not_known", error=str(error))
+
     def _left(self) -> float:
         return self._proved + self._seconds - time.monotonic()
 

@@ -1,4 +1,7 @@
-"""The worker as a process: real git, the real Claude Code CLI, a scripted model."""
+"""The worker as a process: real git, the real Claude Code CLI, a scripted model.
+
+What it does under faults (killed, frozen, cut off, two at once) is in ``tests/faults``.
+"""
 
 import json
 import signal
@@ -8,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from contracts.words import Mode
-from tests.fakes.engine import running_engine, wait_until
+from tests.fakes.engine import wait_until
 from tests.integration.worker_lab import Lab, git, worker_lab
 
 pytestmark = pytest.mark.slow
@@ -147,70 +150,6 @@ def test_sigterm_parks_pushes_gives_the_delivery_back_and_a_new_worker_goes_on(
     assert lab.found.attempts("a", 1) is None
 
 
-def test_a_killed_worker_is_followed_by_one_that_goes_on(lab: Lab, tmp_path: Path) -> None:
-    worker = lab.start(BRANCHLINE_LEASE_SECONDS="3600")
-    go = tmp_path / "go"
-    lab.post("a", 1, f"do: write a.txt one\ndo: wait {go}\ndo: write b.txt two")
-    lab.wait_for("a", "turn.tool", count=2)
-    worker.kill()
-    worker.wait()
-    wait_until(lambda: not lab.marked())
-    go.touch()
-    lab.start(BRANCHLINE_LEASE_SECONDS="3600")
-    assert lab.outcome("a", 1) == "completed"
-    assert lab.data("a", "turn.resumed")[0].reason == "recovered"
-    assert lab.tree("thread-a").keys() >= {"a.txt", "b.txt"}
-    finals = [m for m in lab.log("thread-a") if "Branchline-Message: a-1" in m]
-    assert len(finals) == 1
-
-
-def test_the_second_of_two_workers_says_why_it_leaves(lab: Lab, tmp_path: Path) -> None:
-    lab.post("a", 1, f"do: wait {tmp_path / 'go'}\ndo: write a.txt one")
-    lab.start()
-    lab.wait_for("a", "turn.text")
-    second = lab.start(WORKSPACE_PATH=str(tmp_path / "elsewhere"))
-    assert second.wait(timeout=60) == 0
-    assert "owned by another worker" in (tmp_path / "worker-1.log").read_text()
-    (tmp_path / "go").touch()
-    assert lab.outcome("a", 1) == "completed"
-
-
-def test_a_frozen_worker_that_wakes_after_the_takeover_changes_nothing(lab: Lab, tmp_path: Path) -> None:
-    frozen = lab.start(BRANCHLINE_LEASE_SECONDS="2")
-    lab.post("a", 1, f"do: write a.txt frozen\ndo: wait {tmp_path / 'go'}\ndo: write late.txt frozen")
-    lab.wait_for("a", "turn.tool", count=2)
-    frozen.send_signal(signal.SIGSTOP)
-    elsewhere = str(tmp_path / "elsewhere")
-    lab.start(BRANCHLINE_LEASE_SECONDS="2", WORKSPACE_PATH=elsewhere)
-    lab.wait_for("a", "turn.resumed")
-    frozen.send_signal(signal.SIGCONT)
-    assert frozen.wait(timeout=60) == 0
-    assert not lab.marked()
-    (tmp_path / "go").touch()
-    assert lab.outcome("a", 1) == "completed"
-    finals = [m for m in lab.log("thread-a") if "Branchline-Message: a-1" in m]
-    assert len(finals) == 1
-    assert len(lab.events("a", "turn.completed")) == 1
-    epochs = [e for e in lab.logs().splitlines() if '"lease_taken"' in e]
-    assert len(epochs) == 2
-
-
-def test_a_frozen_worker_on_the_same_disk_is_killed_before_its_successor_works(
-    lab: Lab, tmp_path: Path
-) -> None:
-    frozen = lab.start(BRANCHLINE_LEASE_SECONDS="2")
-    lab.post("a", 1, f"do: write a.txt one\ndo: wait {tmp_path / 'go'}\ndo: write b.txt two")
-    lab.wait_for("a", "turn.tool", count=2)
-    frozen.send_signal(signal.SIGSTOP)
-    lab.start(BRANCHLINE_LEASE_SECONDS="2")
-    assert frozen.wait(timeout=60) == -signal.SIGKILL
-    lab.wait_for("a", "turn.resumed")
-    (tmp_path / "go").touch()
-    assert lab.outcome("a", 1) == "completed"
-    assert lab.tree("thread-a").keys() >= {"a.txt", "b.txt"}
-    assert len([m for m in lab.log("thread-a") if "Branchline-Message: a-1" in m]) == 1
-
-
 def test_every_line_of_the_log_says_worker_epoch_thread_turn_and_message(lab: Lab) -> None:
     lab.start()
     lab.post("a", 1, "do: say Hello.")
@@ -242,26 +181,6 @@ def test_a_second_sigterm_leaves_at_once(lab: Lab, tmp_path: Path) -> None:
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(timeout=10) in (0, 128 + signal.SIGTERM)
     wait_until(lambda: not lab.marked())
-
-
-def test_a_worker_cut_off_from_its_records_leaves_to_be_started_again_and_nothing_is_lost(
-    tmp_path: Path, account: str
-) -> None:
-    with running_engine(tmp_path / "engine") as engine:
-        with worker_lab(engine_url=engine.url, account=account, folder=tmp_path / "lab") as lab:
-            cut_off = lab.start(BRANCHLINE_LEASE_SECONDS="2")
-            go = tmp_path / "go"
-            lab.post("a", 1, f"do: write a.txt one\ndo: wait {go}\ndo: write b.txt two")
-            lab.wait_for("a", "turn.tool", count=2)
-            engine.process.send_signal(signal.SIGSTOP)
-            assert cut_off.wait(timeout=60) == 1
-            assert not lab.marked()
-            engine.process.send_signal(signal.SIGCONT)
-            go.touch()
-            lab.start(BRANCHLINE_LEASE_SECONDS="2")
-            assert lab.outcome("a", 1) == "completed"
-            assert lab.tree("thread-a").keys() >= {"a.txt", "b.txt"}
-            assert len([m for m in lab.log("thread-a") if "Branchline-Message: a-1" in m]) == 1
 
 
 def test_an_idle_worker_leaves_and_releases_its_id(lab: Lab) -> None:
