@@ -14,11 +14,15 @@ from fastapi import FastAPI
 from dispatcher import answers, aws, page
 from dispatcher.api import Api
 from dispatcher.contact import Contact
+from dispatcher.endings import Endings
 from dispatcher.guard import Guard, is_loopback
 from dispatcher.ingest import Ingest
 from dispatcher.launcher import HttpLauncher, Launcher, NoLauncher
+from dispatcher.letters import Letters
+from dispatcher.operators import Operators
 from dispatcher.queues import Queues
 from dispatcher.record import Recorder
+from dispatcher.rescue import Rescue
 from dispatcher.settings import Settings
 from dispatcher.streams import Streams
 from dispatcher.sweep import Sweep
@@ -53,7 +57,10 @@ async def _wire(
     wake = Wake(table=table, launcher=launcher, recorder=recorder)
     streams = Streams(table)
     contact = Contact(table=table, queues=queues)
-    sweep = Sweep(table=table, wake=wake, contact=contact, settings=settings)
+    endings = Endings(table=table, wake=wake)
+    letters = Letters(table=table, queues=queues, contact=contact, wake=wake, endings=endings)
+    rescue = Rescue(table=table, wake=wake, recorder=recorder, endings=endings)
+    sweep = Sweep(table=table, rescue=rescue, letters=letters, contact=contact, settings=settings)
     ingest = Ingest(
         settings=settings,
         table=table,
@@ -65,6 +72,7 @@ async def _wire(
     )
     api = Api(settings=settings, ingest=ingest, table=table, queues=queues, streams=streams)
     app.include_router(api.router())
+    app.include_router(Operators(table=table, letters=letters).router())
     await sweep.prepare()
     stack.push_async_callback(_cancel, asyncio.create_task(sweep.run()))
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from contracts import names, records
 from contracts.events import Event, MessageReceived, ReceivedData
 from contracts.messages import Author
-from contracts.records import MessageRecord, OpenRecord, ThreadRecord
-from contracts.words import Frontend, MessageId, Mode, ThreadId, WorkerId
+from contracts.records import MessageRecord, OpenRecord, ThreadRecord, WorkerRecord
+from contracts.words import Frontend, MessageId, Mode, Outcome, ThreadId, TurnId, WorkerId
 from dispatcher.errors import NotFound
 
 TITLE_LIMIT = 80
@@ -167,6 +167,47 @@ def update_thread(*, table: str, before: ThreadRecord, after: ThreadRecord) -> d
                 ":sequence_read": {"N": str(before.last_sequence)},
                 ":event_read": {"N": str(before.last_event)},
             },
+        }
+    }
+
+
+def end_message(
+    *, table: str, worker: WorkerId, record: OpenRecord, turn_id: TurnId, outcome: Outcome, time: datetime
+) -> list[dict[str, Any]]:
+    """The parts that give a message its outcome, once, and only if its turn record is as it was read."""
+    where = (worker, record.thread_id, record.sequence)
+    told = records.encode({":outcome": outcome, ":turn": turn_id, ":time": time.isoformat()})
+    as_read = records.encode({":state": record.state, ":attempts": record.attempts})
+    return [
+        {
+            "Update": {
+                "TableName": table,
+                "Key": records.message_key(*where),
+                "UpdateExpression": "SET outcome = :outcome, turn_id = :turn, answered = :time",
+                "ConditionExpression": "attribute_exists(pk) AND attribute_not_exists(outcome)",
+                "ExpressionAttributeValues": told,
+            }
+        },
+        {
+            "Delete": {
+                "TableName": table,
+                "Key": records.open_key(*where),
+                "ConditionExpression": "#state = :state AND attempts = :attempts",
+                "ExpressionAttributeNames": {"#state": "state"},
+                "ExpressionAttributeValues": as_read,
+            }
+        },
+    ]
+
+
+def same_owner(*, table: str, row: WorkerRecord) -> dict[str, Any]:
+    """The part that fails when a worker has taken the id since its row was read."""
+    return {
+        "ConditionCheck": {
+            "TableName": table,
+            "Key": records.worker_key(row.worker_id),
+            "ConditionExpression": "epoch = :epoch",
+            "ExpressionAttributeValues": {":epoch": {"N": str(row.epoch)}},
         }
     }
 

@@ -1,7 +1,9 @@
-"""The net under everything: at start and every minute, whoever has work and no living worker gets one.
+"""The net under everything: at start and every minute, whoever has work and no living worker gets one, and
+dead letters are rung again.
 
 Goes by the launcher's own word, not by clocks and not by the row alone: a worker that was killed leaves a
-row that says "up". The worker itself looks at its records every minute, so nothing is sent again from here.
+row that says "up". A worker that lives looks at its records every minute by itself, so what was recorded but
+never sent needs nothing from here. What is told to threads about it is in ``Rescue``.
 """
 
 import asyncio
@@ -13,19 +15,25 @@ from contracts.words import WorkerId
 from dispatcher import route
 from dispatcher.contact import Contact
 from dispatcher.errors import DispatcherError
+from dispatcher.letters import Letters
+from dispatcher.rescue import Rescue
 from dispatcher.settings import Settings
 from dispatcher.table import Table
-from dispatcher.wake import Wake
 
 _log = structlog.get_logger(__name__)
+_AT_ONCE = 8
+"""Workers that are looked at at the same time."""
 
 
 class Sweep:
     """Looks at every worker ever contacted."""
 
-    def __init__(self, *, table: Table, wake: Wake, contact: Contact, settings: Settings) -> None:
+    def __init__(
+        self, *, table: Table, rescue: Rescue, letters: Letters, contact: Contact, settings: Settings
+    ) -> None:
         self._table = table
-        self._wake = wake
+        self._rescue = rescue
+        self._letters = letters
         self._contact = contact
         self._user = settings.user
         self._projects = settings.projects
@@ -67,14 +75,20 @@ class Sweep:
         self._prepared = True
 
     async def _look_at_all(self) -> None:
-        for worker in await self._table.workers():
-            await self._look(worker)
+        turn = asyncio.Semaphore(_AT_ONCE)
+
+        async def look(worker: WorkerId) -> None:
+            async with turn:
+                await self._look(worker)
+
+        await asyncio.gather(*(look(worker) for worker in await self._table.workers()))
 
     async def _look(self, worker: WorkerId) -> None:
-        thread_id = await self._table.first_open(worker)
-        if thread_id is None:
-            return
-        try:
-            await self._wake.unless_running(worker, thread_id=thread_id)
-        except DispatcherError as error:
-            _log.warning("worker not woken", worker_id=worker, problem=str(error))
+        """One worker's fault keeps no other from being looked at, nor its letters from its records."""
+        for care in (self._letters.care, self._rescue.care):
+            try:
+                await care(worker)
+            except DispatcherError as error:
+                _log.warning("worker not cared for", worker_id=worker, problem=str(error))
+            except Exception:
+                _log.exception("sweep failed", worker_id=worker)

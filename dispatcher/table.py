@@ -5,6 +5,7 @@ does not answer and ``errors.Overtaken`` when a condition fails that another wri
 """
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_dynamodb.client import DynamoDBClient
 
 _ABSENT = "attribute_not_exists(pk)"
+_NOTE_SECONDS = 30 * 24 * 3600
 _CONFIGURED = ("repo", "preview_command", "trusted")
 
 
@@ -121,6 +123,16 @@ class Table:
         item = await self._get(records.id_key(worker, frontend, digest(message_id)))
         return records.decode(item) if item else None
 
+    async def message(self, *, worker: WorkerId, thread_id: ThreadId, sequence: int) -> MessageRecord | None:
+        """One message with its outcome, if it has one."""
+        item = await self._get(records.message_key(worker, thread_id, sequence))
+        return MessageRecord.read(item) if item else None
+
+    async def note(self, worker: WorkerId, name: str) -> dict[str, Any]:
+        """A note of the sweep's about a worker; empty when there is none."""
+        item = await self._get(_note_key(worker, name))
+        return records.decode(item) if item else {}
+
     async def is_open(self, *, worker: WorkerId, thread_id: ThreadId, sequence: int) -> bool:
         """Whether the message has no outcome yet."""
         return await self._get(records.open_key(worker, thread_id, sequence)) is not None
@@ -158,6 +170,10 @@ class Table:
                 **_begins(records.worker_pk(worker), prefix="open#"),
             )
         return ThreadId(got["Items"][0]["thread_id"]["S"]) if got["Items"] else None
+
+    async def untouched(self, worker: WorkerId) -> list[Item]:
+        """Everything of the worker that has no outcome, as stored: turn records and stops."""
+        return [i async for i in self._range(records.worker_pk(worker), prefix="open#")]
 
     async def messages(self, *, worker: WorkerId, thread_id: ThreadId) -> list[MessageRecord]:
         """A thread's messages in order."""
@@ -234,6 +250,13 @@ class Table:
             },
         )
 
+    async def write_note(self, worker: WorkerId, name: str, **plain: Any) -> None:
+        """Write a note of the sweep's about a worker; it is kept for as long as a dead letter may be."""
+        item = {**_note_key(worker, name), **records.encode({"v": 1, **plain})}
+        item[records.TTL_ATTRIBUTE] = {"N": str(int(time.time()) + _NOTE_SECONDS)}
+        with translated():
+            await self._client.put_item(TableName=self.name, Item=item)
+
     async def _put_absent(self, item: Item) -> None:
         try:
             with translated():
@@ -258,6 +281,10 @@ class Table:
                 )
         except Overtaken:
             return
+
+
+def _note_key(worker: WorkerId, name: str) -> Item:
+    return records.key(records.worker_pk(worker), f"note#{name}")
 
 
 def _begins(pk: str, *, prefix: str | None) -> dict[str, Any]:

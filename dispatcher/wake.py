@@ -34,10 +34,9 @@ class Wake:
         except Unavailable as error:
             _log.warning("worker not woken", worker_id=worker, problem=str(error))
 
-    async def unless_running(self, worker: WorkerId, *, thread_id: ThreadId) -> None:
-        """Start the worker unless the launcher says that it runs. Raises Unavailable."""
-        if not await self._launcher.running(worker):
-            await self.start(worker, thread_id=thread_id)
+    async def running(self, worker: WorkerId) -> bool:
+        """Whether the worker runs, by the launcher's own word. Raises Unavailable."""
+        return await self._launcher.running(worker)
 
     async def start(self, worker: WorkerId, *, thread_id: ThreadId) -> None:
         """Have the worker started; the thread is told only if that was needed. Raises Unavailable."""

@@ -18,6 +18,7 @@ from rich.text import Text
 from contracts.events import FINAL, Event
 from contracts.words import Mode, Outcome
 from fleet import doctor as doctor_checks
+from fleet import redrive as letters
 from fleet.client import Client
 from fleet.problem import FAILED, USAGE, Problem
 from fleet.render import Transcript, clean, is_final
@@ -95,7 +96,7 @@ def send(
         elif not wait:
             typer.echo(f"sent: thread {posted.thread_id}, message {posted.message_id}")
         else:
-            events = client.events(posted.thread_id, follow=True)
+            events = client.events(posted.thread_id, follow=True, say=_aside)
             _follow_message(events, message_id=posted.message_id, as_json=as_json)
 
 
@@ -107,8 +108,7 @@ def threads(as_json: AsJson = False) -> None:
     if as_json:
         _print_json(listed)
     elif listed:
-        # A pipe has no width; nothing is cut there.
-        Console(highlight=False, width=None if sys.stdout.isatty() else 400).print(_table(listed))
+        _console().print(_table(listed))
     else:
         typer.echo('There is no thread yet; begin one with: branchline send "..."')
 
@@ -122,7 +122,7 @@ def tail(
     """Show a thread's log; with --follow until Ctrl-C."""
     transcript = Transcript(people=True)
     with Client(load()) as client:
-        for event in client.events(thread, follow=follow):
+        for event in client.events(thread, follow=follow, say=_aside):
             _show(event, transcript=transcript, as_json=as_json)
 
 
@@ -137,6 +137,45 @@ def stop(thread: ThreadName, as_json: AsJson = False) -> None:
         count = len(answer["stopping"])
         what = f"stopping {count} message{'s' if count > 1 else ''}" if count else "nothing to stop"
         typer.echo(f"{what} in thread {thread}")
+
+
+@app.command(
+    epilog="Example: branchline redrive  (look), then  branchline redrive --all  (ring again for all of them)"
+)
+def redrive(
+    wanted: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="Id of one message or dead letter, as the list shows it."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Take all of them.")] = False,
+    worker: Annotated[str | None, typer.Option(help="Only those of this worker.")] = None,
+    drop: Annotated[
+        bool, typer.Option("--drop", help="Delete, for good, those that nobody can read or place.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Really drop them.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List dead letters (deliveries that found no end), or send them to their workers again.
+
+    Without an id and without --all it only looks. A message that has its outcome is never worked on twice.
+    """
+    if wanted is not None and everything:
+        raise Problem("name one id, or use --all; not both.", code=USAGE)
+    acts = wanted is not None or everything
+    if (drop or yes) and not (acts and drop):
+        raise Problem("--drop needs an id or --all, and --yes needs --drop.", code=USAGE)
+    with Client(load()) as client:
+        if drop:
+            found = letters.drop(client, wanted=wanted, worker=worker, sure=yes)
+        elif acts:
+            found = letters.redrive(client, wanted=wanted, worker=worker)
+        else:
+            found = letters.look(client, worker=worker)
+    if as_json:
+        _print_json(found.plain)
+    else:
+        _console().print(*found.shown, sep="\n")
+    raise typer.Exit(found.code)
 
 
 @app.command()
@@ -164,6 +203,11 @@ def config(as_json: AsJson = False) -> None:
         typer.echo(f"[{title}]")
         for name, value in values.items():
             typer.echo(f"{name} = {'' if value is None else value}")
+
+
+def _console() -> Console:
+    """For tables. A pipe has no width; nothing is cut there."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 400)
 
 
 def _follow_message(events: Iterable[Event], *, message_id: str, as_json: bool) -> None:
@@ -215,6 +259,11 @@ def _finding_line(finding: doctor_checks.Finding) -> Text:
     mark, style = ("✓", "green") if finding.ok else ("✗", "red") if finding.needed else ("!", "yellow")
     advice = f"  -> {finding.fix}" if not finding.ok and finding.fix else ""
     return Text.assemble((f"{mark} ", style), (f"{finding.name}: ", "bold"), finding.found, (advice, style))
+
+
+def _aside(sentence: str) -> None:
+    """A word to the person that belongs to no output."""
+    typer.echo(f"branchline: {sentence}", err=True)
 
 
 def _print_json(value: Any) -> None:

@@ -1,12 +1,13 @@
 """Talking to a running fleet over ``/v1``: post, read, follow, stop.
 
-Raises ``Problem`` with one sentence for everything that goes wrong; shows nothing itself.
+Raises ``Problem`` with one sentence for everything that goes wrong; shows nothing itself. What a person
+should know while a stream is interrupted goes to the ``say`` that was handed in.
 """
 
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -22,6 +23,10 @@ from fleet.settings import Settings
 
 _RECONNECT_SECONDS = 60.0
 _RETRY_SECONDS = 0.5
+_SILENT_SECONDS = 45.0
+"""A stream sends a sign of life every 15 s; after three missed ones the connection counts as lost."""
+_GONE = "the fleet does not answer; waiting for it"
+_BACK = "it is back"
 
 
 class Posted(BaseModel):
@@ -32,6 +37,30 @@ class Posted(BaseModel):
     thread_id: ThreadId
     message_id: MessageId
     sequence: int
+
+
+class Outage:
+    """Says once that the fleet is gone, when it was so for ``after`` seconds, and once that it is back."""
+
+    def __init__(self, say: Callable[[str], None], *, after: float = 2.0) -> None:
+        self._say = say
+        self._after = after
+        self._since: float | None = None
+        self._said = False
+
+    def lost(self, *, now: float) -> None:
+        """An attempt has failed, at this monotonic time in seconds."""
+        if self._since is None:
+            self._since = now
+        if not self._said and now - self._since >= self._after:
+            self._said = True
+            self._say(_GONE)
+
+    def over(self) -> None:
+        """A connection stands."""
+        if self._said:
+            self._say(_BACK)
+        self._since, self._said = None, False
 
 
 class Client:
@@ -84,21 +113,44 @@ class Client:
         """Stop everything unanswered in a thread. Raises Problem."""
         return dict(self._ask("POST", f"{_path(thread)}/stop") or {})
 
-    def events(self, thread: str, *, follow: bool, after: int = 0) -> Iterator[Event]:
+    def dead_letters(self, *, worker: str | None = None) -> dict[str, Any]:
+        """All dead letters, or those of one worker, as the API lists them. Raises Problem."""
+        query = {"worker_id": worker} if worker is not None else {}
+        return dict(self._ask("GET", "/v1/dead-letters", params=query))
+
+    def redrive(self, *, wanted: str | None, worker: str | None) -> dict[str, Any]:
+        """Ring again for one dead letter or for all; what was done. Raises Problem."""
+        return self._settle("redrive", wanted=wanted, worker=worker)
+
+    def drop(self, *, wanted: str | None, worker: str | None) -> dict[str, Any]:
+        """Delete dead letters that belong to no message; what was done. Raises Problem."""
+        return self._settle("drop", wanted=wanted, worker=worker)
+
+    def _settle(self, what: str, *, wanted: str | None, worker: str | None) -> dict[str, Any]:
+        given = {k: v for k, v in {"id": wanted, "worker_id": worker}.items() if v is not None}
+        # With thousands of letters this takes its time.
+        return dict(self._ask("POST", f"/v1/dead-letters/{what}", json=given, timeout=120))
+
+    def events(
+        self, thread: str, *, follow: bool, after: int = 0, say: Callable[[str], None] = lambda _: None
+    ) -> Iterator[Event]:
         """The thread's events behind ``after``; with ``follow`` for ever, over lost connections.
 
-        Events of types that this version does not know are left out. Raises Problem.
+        Events of types that this version does not know are left out. ``say`` gets a sentence when the fleet
+        is gone for a while and when it is back. Raises Problem.
         """
         lost_at: float | None = None
+        outage = Outage(say)
         while True:
             try:
-                for number, event in self._stream(thread, follow=follow, after=after):
+                for number, event in self._stream(thread, follow=follow, after=after, open_=outage.over):
                     after, lost_at = max(after, number), None
                     if event is not None:
                         yield event
             except (httpx.HTTPError, httpx_sse.SSEError) as error:
                 if not follow or not after:
                     raise self._unreachable(error) from None
+                outage.lost(now=time.monotonic())
             if not follow:
                 return
             lost_at = lost_at or time.monotonic()
@@ -106,16 +158,21 @@ class Client:
                 raise self._unreachable(None)
             time.sleep(_RETRY_SECONDS)
 
-    def _stream(self, thread: str, *, follow: bool, after: int) -> Iterator[tuple[int, Event | None]]:
+    def _stream(
+        self, thread: str, *, follow: bool, after: int, open_: Callable[[], None]
+    ) -> Iterator[tuple[int, Event | None]]:
         headers = {"Last-Event-ID": str(after)} if after else {}
         query = {} if follow else {"follow": "false"}
-        endless = httpx.Timeout(30, connect=5, read=None if follow else 30)
+        patience = httpx.Timeout(30, connect=5, read=_SILENT_SECONDS if follow else 30)
         with httpx_sse.connect_sse(
-            self._http, "GET", f"{_path(thread)}/events", params=query, headers=headers, timeout=endless
+            self._http, "GET", f"{_path(thread)}/events", params=query, headers=headers, timeout=patience
         ) as source:
             if source.response.is_error:
                 source.response.read()
+                if after and source.response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+                    source.response.raise_for_status()  # it is starting; the log was there before
                 raise self._refused(source.response)
+            open_()
             for sent in source.iter_sse():
                 if sent.data:
                     yield _number(sent), _event(sent.data)
