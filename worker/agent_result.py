@@ -18,6 +18,8 @@ from worker.agent_events import shortened
 from worker.ports import AgentResult
 
 _ABORTED = ("aborted_streaming", "aborted_tools")
+_BUSY = (429, 529)
+"""A limit, and an overload: Claude Code has tried again by itself, later it may work."""
 _UNREACHABLE = re.compile(
     r"ECONN|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|[Cc]an't reach|[Cc]onnection"
 )
@@ -40,7 +42,7 @@ def result_of(
     ``spent_before`` is what the session had cost before this turn (USD): a resumed CLI reports the sum.
     """
     usage = message.usage or {}
-    limited = message.api_error_status == 429 and resets_at is not None
+    limited = message.api_error_status in _BUSY
     aborted = message.terminal_reason in _ABORTED
     failed = message.is_error or message.subtype != "success"
     ended = (
@@ -118,7 +120,9 @@ def _api_failure(status: int, *, said: str, host: str, resets_at: float | None) 
         until = datetime.fromtimestamp(resets_at, tz=UTC)
         return f"The model's usage limit is reached until {until:%Y-%m-%d %H:%M} UTC."
     if status == 429:
-        return f"The model at {host} takes no more requests for now (status 429): try again in a few minutes."
+        return f"The model at {host} takes no more requests for now (status 429)."
+    if status == 529:
+        return f"The model at {host} is overloaded (status 529)."
     if status == 404:
         return f"The model at {host} is not known there or not open to this key: check ANTHROPIC_MODEL."
     if status >= 500:

@@ -50,7 +50,7 @@ _KEPT_FROM_ENVIRONMENT = frozenset(
     {"GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_EXEC_PATH"}
 )
 _LOCK = re.compile(r"Unable to create '(?P<path>[^']+\.lock)': File exists")
-_FULL = re.compile(r"No space left on device|Disk quota exceeded|ENOSPC")
+_FULL = re.compile(r"No space left on device|Disk quota exceeded|ENOSPC|Out of diskspace")
 
 
 @dataclass(frozen=True, kw_only=True)

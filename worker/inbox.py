@@ -27,6 +27,8 @@ log = get_logger()
 HOLD_LIMIT = 11 * 3600.0
 """SQS lets a delivery be held for 12 hours (seconds); before that it is sent anew and deleted."""
 POISON_SECONDS = 5
+DRAIN_POLL = 1.0
+"""Seconds: a receive that does not wait asks only some of SQS's servers, and may find a full queue empty."""
 
 
 _again = retry(
@@ -94,7 +96,7 @@ class SqsInbox:
         while not self._leaving.is_set():
             bound = url in self._bound
             try:
-                arrived = await self._receive(url, wait=self._poll if bound else 0)
+                arrived = await self._receive(url, wait=self._poll if bound else DRAIN_POLL)
                 pause = 1.0
             except FAULTS as error:
                 log.warning("receive_failed", queue=url, error=str(error), again_in=pause)

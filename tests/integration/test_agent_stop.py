@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from agent_lab import ENDLESS, Lab, ask, eventually, finish, laboratory, text_of, write_executable
+from agent_lab import ENDLESS, Lab, ask, eventually, finish, laboratory, text_of
 
 from worker.agent_run import ClaudeRun
 from worker.errors import AgentError
@@ -142,108 +142,7 @@ async def test_a_stop_that_meets_the_natural_end_has_one_outcome(lab: Lab, seed:
     assert result.ended == "completed"
 
 
-# ---------------------------------------------------------------- a CLI that misbehaves
-
-FAKE = """#!{python}
-import json, os, signal, subprocess, sys
-mode = {mode!r}
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-def tell(**message):
-    print(json.dumps(message), flush=True)
-def acknowledge(request):
-    inner = {{"subtype": "success", "request_id": request["request_id"], "response": {{}}}}
-    tell(type="control_response", response=inner)
-if mode == "mute":
-    subprocess.Popen(["sleep", "1000"], start_new_session=True)
-if mode == "refuses to start":
-    print("no such option: --x key-of-the-model", file=sys.stderr)
-    sys.exit(64)
-asked = False
-for line in sys.stdin:
-    request = json.loads(line)
-    if mode == "mute" or asked:
-        continue
-    if request["type"] == "control_request":
-        acknowledge(request)
-        continue
-    asked = True
-    if mode == "crash":
-        print("Segmentation fault of key-of-the-model", file=sys.stderr)
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if mode == "leaves":
-        sys.exit(0)
-    if mode == "nonsense":
-        print('{{"type": "assistant", "message"', flush=True)
-    subprocess.Popen(["sleep", "1000"], start_new_session=True)
-if mode in ("mute", "hang"):
-    signal.pause()
-"""
-
-
-def fake_cli(lab: Lab, mode: str) -> Path:
-    content = FAKE.format(python=sys.executable, mode=mode)
-    return write_executable(lab.folder / f"fake-{mode.replace(' ', '-')}", content)
-
-
-async def test_a_cli_that_ignores_the_interrupt_is_killed_in_bounded_time(lab: Lab) -> None:
-    run = await lab.agent(cli=fake_cli(lab, "hang"), interrupt_seconds=0.3).start(lab.turn("x"))
-    await eventually(lambda: len(lab.alive_of_last_turn()) >= 2)
-    await run.stop()
-    assert lab.alive() == []
-    assert (await run.close()).ended == "stopped"
-
-
-async def test_a_cli_that_never_comes_up_can_be_stopped(lab: Lab) -> None:
-    run = await lab.agent(cli=fake_cli(lab, "mute")).start(lab.turn("x"))
-    await eventually(lambda: len(lab.alive_of_last_turn()) >= 2)
-    await run.stop()
-    assert lab.alive() == []
-    assert (await run.close()).ended == "stopped"
-
-
-@pytest.mark.parametrize("mode", ["hang", "mute"])
-async def test_a_cli_that_says_nothing_for_too_long_is_ended_as_hung(lab: Lab, mode: str) -> None:
-    _, result = await ask(lab.agent(cli=fake_cli(lab, mode), hang_seconds=1), lab.turn("x"))
-    assert result.ended == "failed"
-    assert result.text == "Claude Code hung: nothing came from it for 1 s, so it was ended."
-    assert not result.crashed
-    assert lab.alive() == []
-
-
-@pytest.mark.parametrize(
-    ("mode", "text"),
-    [
-        ("crash", "Claude Code ended unexpectedly (exit code -11): Segmentation fault of ***"),
-        ("leaves", "Claude Code ended unexpectedly (exit code 0)."),
-        ("refuses to start", "Claude Code ended unexpectedly (exit code 64): no such option: --x ***"),
-    ],
-)
-async def test_a_crash_is_told_with_its_exit_code(lab: Lab, mode: str, text: str) -> None:
-    _, result = await ask(lab.agent(cli=fake_cli(lab, mode)), lab.turn("x"))
-    assert (result.ended, result.crashed, result.text) == ("failed", True, text)
-    assert lab.alive() == []
-
-
-async def test_a_cli_that_talks_nonsense_is_a_crash(lab: Lab) -> None:
-    _, result = await ask(lab.agent(cli=fake_cli(lab, "nonsense")), lab.turn("x"))
-    assert (result.ended, result.crashed) == ("failed", True)
-    assert lab.alive() == []
-
-
-async def test_the_real_cli_killed_in_mid_turn_is_a_crash_and_can_be_resumed(lab: Lab) -> None:
-    agent, session = lab.agent(), uuid4()
-    run = await agent.start(lab.turn(f"remember me\ndo: bash {BUSY}", session=session))
-    reader = asyncio.ensure_future(finish(run))
-    await eventually(lambda: grows(lab.repo / "busy.txt"))
-    cli = next(pid for pid in lab.alive() if "_bundled/claude" in Path(f"/proc/{pid}/cmdline").read_text())
-    os.kill(cli, signal.SIGKILL)
-    _, result = await reader
-    assert (result.ended, result.crashed) == ("failed", True)
-    assert "exit code -9" in result.text
-    assert lab.alive() == []
-    _, result = await ask(agent, lab.turn("go on", session=session))
-    assert result.ended == "completed"
-    assert "remember me" in lab.sent()
+# ---------------------------------------------------------------- what is not there
 
 
 async def test_a_missing_checkout_or_cli_is_refused_in_one_sentence(lab: Lab) -> None:

@@ -66,8 +66,6 @@ BODIES: list[tuple[str, bytes, int, str, str]] = [
     ("message id empty", b'{"text": "a", "message_id": ""}', 400, "invalid_message_id", ""),
     ("message id path", b'{"text": "a", "message_id": "../x"}', 400, "invalid_message_id", ""),
     ("long message id", b'{"text": "a", "message_id": "%s"}' % (b"x" * 9_999), 400, "invalid_message_id", ""),
-    ("text too long", b'{"text": "' + b"a" * 262_145 + b'"}', 413, "text_too_large", "256 KB"),
-    ("body too long", b'{"text": "' + b"a" * 2_000_000 + b'"}', 413, "body_too_large", "256 KB"),
 ]  # fmt: skip
 
 
@@ -79,41 +77,6 @@ def test_a_body_that_will_not_do_is_refused(
     refused(site.client.post(address, content=body, headers=JSON), status=status, code=code, says=says)
 
 
-IDS = [
-    "../x",
-    "-x",
-    "$(id)",
-    "x" * 10_000,
-    "",
-    " ",
-    "a b",
-    "a/b",
-    "a\nb",
-    "known\n",
-    "é",
-    "a\u2028",
-    "%2e%2e",
-    "a#b",
-    "x" * 101,
-]
-
-
-@pytest.mark.parametrize("thread_id", IDS, ids=range(len(IDS)))
-def test_an_id_that_will_not_do_is_refused_in_body_and_path(site: Lab, thread_id: str) -> None:
-    code = "invalid_thread_id"
-    refused(site.post("a", thread_id=thread_id), status=400, code=code)
-    one = f"/v1/threads/{httpx_quoted(thread_id)}"
-    refused(site.client.post(f"{one}/messages", json={"text": "a"}), status=400, code=code)
-    refused(site.client.post(f"{one}/stop"), status=400, code=code)
-    refused(site.client.get(f"{one}/events"), status=400, code=code)
-    refused(site.client.get(one), status=400, code=code)
-
-
-def httpx_quoted(text: str) -> str:
-    """Every byte percent-encoded, so that no client tidies the path up."""
-    return "".join(f"%{byte:02X}" for byte in text.encode())
-
-
 @pytest.mark.parametrize(
     "kind", [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonx"]
 )
@@ -121,11 +84,6 @@ def test_a_body_not_declared_as_json_is_refused(site: Lab, kind: str | None) -> 
     headers = {} if kind is None else {"Content-Type": kind}
     answer = site.client.post("/v1/threads", content=b'{"text": "a"}', headers=headers)
     refused(answer, status=415, code="wrong_content_type", says="application/json")
-
-
-def test_a_body_without_a_length_is_counted_while_it_arrives(site: Lab) -> None:
-    answer = site.client.post("/v1/threads", content=iter([b"x" * 65_536] * 40), headers=JSON)
-    refused(answer, status=413, code="body_too_large")
 
 
 @pytest.mark.parametrize(

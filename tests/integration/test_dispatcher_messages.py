@@ -8,7 +8,6 @@ import httpx
 import pytest
 
 from contracts import records
-from contracts.messages import TEXT_LIMIT
 from tests.fakes.dispatcher import running_dispatcher, running_launcher
 from tests.fakes.engine import EngineProcess, running_engine
 from tests.integration.dispatcher_lab import WORKER, Lab, lab
@@ -135,17 +134,6 @@ async def test_one_message_posted_many_times_at_once_is_one_record(site: Lab, tm
     assert {a.status_code for a in answers} == {202}
     assert len({a.text for a in answers}) == 1
     assert len(site.client.get("/v1/threads").json()["threads"]) == 1
-
-
-@pytest.mark.parametrize("character", ["a", "\x01", "\n", '"', "é", "😀", "\u2028"])
-def test_the_longest_text_is_kept_whatever_it_is_made_of(site: Lab, character: str) -> None:
-    text = "x" + character * ((TEXT_LIMIT - 1) // len(character.encode()))
-    answer = site.post(text)
-    assert answer.status_code == 202
-    thread = answer.json()["thread_id"]
-    assert site.client.get(f"/v1/threads/{thread}").json()["messages"][0]["text"] == text
-    assert site.events(thread)[0]["data"]["text"] == text
-    assert site.post(text + character).status_code == 413
 
 
 def test_a_message_shows_its_outcome(site: Lab) -> None:

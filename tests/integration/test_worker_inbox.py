@@ -1,4 +1,4 @@
-"""Deliveries on the real wire: followed queues, held deliveries, poison, leaving."""
+"""Deliveries on the real wire: followed queues, held deliveries, leaving."""
 
 import asyncio
 import time
@@ -93,22 +93,6 @@ async def test_a_queue_bound_later_is_polled_and_one_unbound_is_emptied_first(la
     lab.found.send("b", 1)
     await until(lambda: held() == {A1, ("a", 2), ("b", 1)})
     assert lab.found.waiting(queue_url=url)[0] >= 1
-
-
-async def test_what_cannot_be_read_goes_to_the_dead_letters_and_the_rest_goes_on(found: Records) -> None:
-    dead = found.sqs.create_queue(QueueName="dead")["QueueUrl"]
-    arn = found.sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    url = found.bind("poisoned", RedrivePolicy=f'{{"deadLetterTargetArn":"{arn}","maxReceiveCount":"3"}}')
-    async with connected(found) as clients:
-        inbox = SqsInbox(aws=clients, ring=lambda: None, visibility=30, poll=20)
-        discovery = Discovery(aws=clients, table=TABLE, worker=found.worker, seconds=60, follow=inbox.follow)
-        found.sqs.send_message(QueueUrl=url, MessageBody="{not json")
-        loop = asyncio.create_task(discovery.run())
-        await until(lambda: found.waiting(queue_url=dead)[0] == 1, seconds=40)
-        found.send("a", 1, queue_url=url)
-        await until(lambda: inbox.held == 1)
-        await inbox.leave()
-        loop.cancel()
 
 
 async def test_leaving_ends_pending_polls_at_once_and_gives_deliveries_back(found: Records) -> None:

@@ -4,7 +4,6 @@ What it does under faults (killed, frozen, cut off, two at once) is in ``tests/f
 """
 
 import json
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,27 +128,6 @@ def test_a_stop_ends_what_its_sender_saw_and_nothing_later(lab: Lab, tmp_path: P
     assert changed == {"a-1": True, "a-2": False}
 
 
-def test_sigterm_parks_pushes_gives_the_delivery_back_and_a_new_worker_goes_on(
-    lab: Lab, tmp_path: Path
-) -> None:
-    worker = lab.start()
-    go = tmp_path / "go"
-    lab.post("a", 1, f"do: write a.txt one\ndo: wait {go}\ndo: write b.txt two")
-    lab.wait_for("a", "turn.tool", count=2)
-    worker.send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=60) == 0
-    assert not lab.marked()
-    assert lab.found.waiting() == (1, 0)
-    assert lab.tree("thread-a")["a.txt"].strip() == "one"
-    assert lab.data("a", "turn.interrupted")[0].reason == "draining"
-    go.touch()
-    lab.start()
-    assert lab.outcome("a", 1) == "completed"
-    assert lab.data("a", "turn.resumed")[0].reason == "draining"
-    assert lab.tree("thread-a").keys() >= {"a.txt", "b.txt"}
-    assert lab.found.attempts("a", 1) is None
-
-
 def test_every_line_of_the_log_says_worker_epoch_thread_turn_and_message(lab: Lab) -> None:
     lab.start()
     lab.post("a", 1, "do: say Hello.")
@@ -170,17 +148,6 @@ def test_a_failed_turn_ends_with_one_clear_reply_and_its_edits_are_committed(lab
     assert final.text
     assert "Traceback" not in final.text
     assert lab.tree("thread-a")["a.txt"].strip() == "one"
-
-
-def test_a_second_sigterm_leaves_at_once(lab: Lab, tmp_path: Path) -> None:
-    worker = lab.start()
-    lab.post("a", 1, "do: write a.txt one\ndo: bash trap '' TERM INT; while true; do nice sleep 1; done")
-    lab.wait_for("a", "turn.tool", count=3)
-    worker.send_signal(signal.SIGTERM)
-    wait_until(lambda: "worker_draining" in lab.logs())
-    worker.send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=10) in (0, 128 + signal.SIGTERM)
-    wait_until(lambda: not lab.marked())
 
 
 def test_an_idle_worker_leaves_and_releases_its_id(lab: Lab) -> None:

@@ -82,26 +82,6 @@ async def test_no_remote_and_no_checkout_is_unavailable_and_a_checkout_alone_is_
     assert files(worker.path)["index.html"] == "hello\n"
 
 
-async def test_leftovers_of_a_kill_are_committed_on_their_thread_and_locks_are_gone(lab):
-    worker = await lab.ready()
-    start = await worker.switch(A)
-    write(worker.path, a_txt="half\n")
-    git(worker.path, "add", "a.txt")
-    write(worker.path, b_txt="more\n")
-    locks = ("index.lock", "HEAD.lock", "refs/heads/thread-a.lock", "objects/maintenance.lock", "config.lock")
-    for name in locks:
-        (worker.path / ".git" / name).touch()
-    (worker.path / ".git/objects/tmp_obj_abc123").touch()
-    again = await lab.ready(epoch=2)
-    assert not [path for path in (again.path / ".git").rglob("*") if path.suffix == ".lock"]
-    assert not (again.path / ".git/objects/tmp_obj_abc123").exists()
-    message = git(again.path, "log", "-1", "--format=%B", "thread-a")
-    assert "Branchline-Checkpoint: recovered" in message
-    assert git(again.path, "rev-parse", "thread-a^") == start.head
-    assert (await again.switch(A)).head == git(again.path, "rev-parse", "HEAD")
-    assert {"a.txt", "b.txt"} <= set(files(again.path))
-
-
 async def test_leftovers_belong_to_the_current_thread_even_if_claude_had_switched(lab):
     worker = await lab.ready()
     await worker.switch(A)
@@ -121,22 +101,6 @@ async def test_leftovers_that_belong_to_no_thread_are_saved_under_a_ref(lab):
     await again.switch(A)
     assert "loose.txt" not in files(again.path)
     assert files(again.path)["index.html"] == "hello\n"
-
-
-async def test_a_merge_left_by_a_kill_is_ended(lab):
-    worker = await lab.ready()
-    await worker.switch(A)
-    write(worker.path, index_html="mine\n")
-    git(worker.path, "commit", "-qam", "mine")
-    git(worker.path, "switch", "-qc", "side", "origin/main")
-    write(worker.path, index_html="theirs\n")
-    git(worker.path, "commit", "-qam", "theirs")
-    git(worker.path, "switch", "-q", "thread-a")
-    git(worker.path, "merge", "side", ok=(1,))
-    again = await lab.ready(epoch=2)
-    assert "<<<<" in git(again.path, "show", "refs/branchline/saved/1:index.html")
-    assert git(again.path, "show", "thread-a:index.html") == "mine"
-    assert git(again.path, "status", "--porcelain") == ""
 
 
 @pytest.mark.parametrize("moment", ["before", "between", "after"])
