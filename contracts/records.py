@@ -177,7 +177,7 @@ class OpenRecord(_Record):
 
     ``attempts`` counts real starts, ``interruptions`` how often the turn was parked for another thread.
     ``base`` is the commit the turn started from, ``lifted`` whether it has lifted its thread already,
-    ``model`` which kind of model began it.
+    ``model`` which kind of model began it, ``place`` the disk on which it last ran.
     """
 
     thread_id: ThreadId
@@ -192,6 +192,7 @@ class OpenRecord(_Record):
     interruptions: int = 0
     base: str | None = None
     model: Literal["offline", "real"] | None = None
+    place: str | None = None
     reason: StopReason | None = None
     resumes_at: float | None = None
 

@@ -57,7 +57,7 @@ class Worker:
         place: str,
         leaving: asyncio.Event,
     ) -> None:
-        self.settings, self.row, self.lease = settings, row, lease
+        self.settings, self.row, self.lease, self.place = settings, row, lease, place
         # Leftovers are those of this disk: an owner with another disk on this machine is nobody to kill.
         self.mark = f"{row.worker_id}@{place}"
         self.redactor = Redactor(secrets=secrets())
@@ -151,6 +151,7 @@ class Worker:
         parts = Parts(
             worker=self.row.worker_id,
             owner=self.lease.owner,
+            place=self.place,
             project=self.row.project,
             offline=self.settings.offline_model,
             board=self.board,

@@ -106,7 +106,8 @@ class Folder:
 
     async def _configure(self) -> None:
         """Write the configuration this checkout shall have. What the file system or the object format demand
-        is carried over, nothing else. Commits that Claude Code makes get a committer that is not ours."""
+        is carried over, nothing else. Commits that Claude Code makes get a committer that is not ours.
+        No reflogs: they would grow with every turn, and what must not get lost stands under refs."""
         old = await self.git.run(
             "config", "--file", str(self._dir / "config"), "--no-includes", "--list", "-z", ok=(0, 1, 3, 128)
         )
@@ -115,7 +116,7 @@ class Folder:
         settings = {"core.repositoryformatversion": "0", "core.filemode": "true"} | carried
         settings |= {
             "core.bare": "false",
-            "core.logallrefupdates": "true",
+            "core.logallrefupdates": "false",
             "gc.auto": "0",
             "maintenance.auto": "false",
             "user.name": "Claude",
@@ -125,6 +126,7 @@ class Folder:
         }
         self._config = _written(settings)
         await in_thread(self.guard)
+        await in_thread(lambda: shutil.rmtree(self._dir / "logs", ignore_errors=True))
         await in_thread(self._exclude)
 
     def _exclude(self) -> None:

@@ -15,7 +15,7 @@ from contracts.messages import Message
 from contracts.records import OpenRecord
 from contracts.words import Outcome, StopReason, TurnState
 from worker import prompts, turn
-from worker.errors import RemoteUnavailable, WorkspaceError
+from worker.errors import InDoubt, RemoteUnavailable, WorkspaceError
 from worker.log import get_logger
 from worker.parts import Parts
 from worker.ports import AgentResult, Commit, Draft, Ending
@@ -27,6 +27,8 @@ log = get_logger()
 LIMIT_PAUSE = 300.0
 """How long a turn waits for a usage limit that named no end, in seconds."""
 _SHARED = ("changed", "commit", "branch", "pushed", "problem", "note")
+DOUBT_SECONDS = 5.0
+"""Between two tries to reach a remote that alone knows whether a turn was finished."""
 LEAST_PAUSE = 60.0
 """Shortest wait for a usage limit: one that is said to be over already may not be."""
 
@@ -83,8 +85,11 @@ class Closing:
 
     # ------------------------------------------------------------ parking
 
-    async def park(self, reason: StopReason, *, by: Key | None, resumes_at: float | None = None) -> None:
-        """Keep the work as a checkpoint and the turn for later. A pause counts as no attempt."""
+    async def park(
+        self, reason: StopReason, *, by: Key | None, resumes_at: float | None = None, why: str = ""
+    ) -> None:
+        """Keep the work as a checkpoint and the turn for later. A pause counts as no attempt. ``why``: what
+        the model said of its limit."""
         fault("interrupted")
         sha = await self._parts.workspace.checkpoint(
             thread_id=self._key.thread_id, turn_id=self.turn_id, reason=reason
@@ -101,7 +106,7 @@ class Closing:
             }
         )
         await self._parts.outbox.flush()
-        await self._parts.ledger.update(record, self._parked(record, reason, by=by, sha=sha))
+        await self._parts.ledger.update(record, self._parked(record, reason, by=by, sha=sha, why=why))
         self._parts.board.apply(partial(turn.parked, record=record))
         self._parts.later(self._publishing.push_quietly())
 
@@ -110,13 +115,13 @@ class Closing:
         return max(resets_at, now + LEAST_PAUSE) if resets_at else now + LIMIT_PAUSE
 
     def _parked(
-        self, record: OpenRecord, reason: StopReason, *, by: Key | None, sha: str | None
+        self, record: OpenRecord, reason: StopReason, *, by: Key | None, sha: str | None, why: str
     ) -> list[Draft]:
         by_thread = by.thread_id if by and by.thread_id != self._key.thread_id else None
         told: list[Draft] = []
         if sha:
             told.append(self.draft("turn.committed", sha=sha, branch=self.branch, checkpoint=True))
-        text = prompts.interrupted(reason, by_thread=by_thread)
+        text = prompts.interrupted(reason, by_thread=by_thread, why=why)
         told.append(
             self.draft(
                 "turn.interrupted",
@@ -171,6 +176,16 @@ class Closing:
         await self._conclude(commit.outcome, text=text, commit=commit, steered=steered, extra={})
         return True
 
+    async def wait_for_the_remote(self) -> None:
+        """Let a turn in doubt go as it stands; said once. It is looked at again in a moment."""
+        if self.record.resumes_at is None:
+            told = self.draft(
+                "turn.interrupted", reason=StopReason.LEASE_LOST, text=prompts.IN_DOUBT, checkpoint=None
+            )
+            await self._parts.outbox.add(told)
+        until = self._parts.now() + DOUBT_SECONDS
+        self._parts.board.apply(partial(turn.postponed, key=self._key, until=until))
+
     async def end(self, outcome: Outcome, *, text: str, recovered: bool) -> None:
         """Give a message that does not run its outcome. What its turn had done before is a checkpoint on the
         branch, and said so. ``recovered``: its worker died, so git is asked whether it had finished."""
@@ -184,7 +199,10 @@ class Closing:
         await self._conclude(outcome, text=text, commit=None, steered=(), extra=extra)
 
     async def _evidence(self, *, fetch: bool) -> Commit | None:
-        """The commit with this message's trailer: on this disk, else (``fetch``) on the remote."""
+        """The commit with this message's trailer: on this disk, else (``fetch``) on the remote.
+
+        Raises InDoubt when the turn ran on another disk and the remote is away: it may have pushed.
+        """
         key, workspace = self._key, self._parts.workspace
         here = await workspace.find(thread_id=key.thread_id, message_id=self.record.message_id)
         if here is not None or not fetch:
@@ -193,6 +211,9 @@ class Closing:
             await workspace.fetch()
         except RemoteUnavailable as error:
             log.warning("fetch_failed", error=str(error))
+            elsewhere = self.record.place != self._parts.place
+            if self.record.state is TurnState.RUNNING and elsewhere:
+                raise InDoubt(prompts.IN_DOUBT) from error
         return await workspace.find(thread_id=key.thread_id, message_id=self.record.message_id)
 
     async def give_up(self, text: str) -> None:

@@ -84,7 +84,7 @@ def decide(state: State, *, now: float) -> Action | None:
         reason = StopReason.LEASE_LOST if state.lost else StopReason.DRAINING
         return _stop(state, reason) if state.running else Leave()
     for rule in (_carry_out_stop, _lift, _give_up, _interrupt):
-        if action := rule(state):
+        if action := rule(state, now):
             return action
     head = _next(state, now=now)
     if state.running is None:
@@ -108,12 +108,12 @@ def _stronger(new: StopReason, old: StopReason) -> bool:
     return new in order and (old not in order or order.index(new) > order.index(old))
 
 
-def _carry_out_stop(state: State) -> Action | None:
+def _carry_out_stop(state: State, now: float) -> Action | None:
     for thread_id, through in state.stops.items():
         keys = [k for k in of_thread(state, thread_id) if k.sequence <= through]
         if state.running and state.running.key in keys and (stop := _stop(state, StopReason.USER_STOP)):
             return stop
-        idle = [k for k in keys if not in_hand(state, k)]
+        idle = [k for k in keys if _may_end(state, k, now)]
         if idle:
             waits = state.open[idle[0]].state is TurnState.WAITING
             text = "Stopped before it began." if waits else "Stopped while it was paused."
@@ -123,7 +123,7 @@ def _carry_out_stop(state: State) -> Action | None:
     return None
 
 
-def _lift(state: State) -> Action | None:
+def _lift(state: State, _now: float) -> Action | None:
     fresh = [r for r in state.open.values() if not r.lifted]
     if not fresh:
         return None
@@ -132,7 +132,7 @@ def _lift(state: State) -> Action | None:
     return Lift(key=key_of(first), stack=(first.thread_id, *rest))
 
 
-def _interrupt(state: State) -> Action | None:
+def _interrupt(state: State, now: float) -> Action | None:
     for key in _interrupting(state):
         earlier = [k for k in of_thread(state, key.thread_id) if k.sequence < key.sequence]
         if state.running and state.running.key in earlier:
@@ -140,7 +140,7 @@ def _interrupt(state: State) -> Action | None:
                 return stop
             continue
         for old in earlier:
-            if state.open[old].state is not TurnState.WAITING and not in_hand(state, old):
+            if state.open[old].state is not TurnState.WAITING and _may_end(state, old, now):
                 return End(key=old, outcome=Outcome.STOPPED, text="Stopped for a message that replaces it.")
     return None
 
@@ -156,12 +156,29 @@ def _steer(state: State) -> Action | None:
     return None
 
 
-def _give_up(state: State) -> Action | None:
+def _give_up(state: State, now: float) -> Action | None:
     for key, record in state.open.items():
-        if record.attempts >= MAX_ATTEMPTS and not in_hand(state, key):
+        if record.attempts >= MAX_ATTEMPTS and _may_end(state, key, now):
             text = f"Given up: the worker died {MAX_ATTEMPTS} times while it worked on this message."
             return End(key=key, outcome=Outcome.FAILED, text=text)
     return None
+
+
+def _may_end(state: State, key: Key, now: float) -> bool:
+    """Whether a message can be given an outcome without asking what its thread's turn makes of it.
+
+    A record that says ``running`` and is in nobody's hand was left by a worker that died: git has to be asked
+    first, which goes only while nothing runs, and its commit may name messages behind it. So may the commit
+    of a turn that is being recovered or committed right now.
+    """
+    if in_hand(state, key):
+        return False
+    running = state.running
+    for mate in of_thread(state, key.thread_id):
+        if state.open[mate].state is TurnState.RUNNING and not in_hand(state, mate):
+            return running is None and key == mate and (state.open[mate].resumes_at or 0) <= now
+    here = running is not None and running.key.thread_id == key.thread_id
+    return not (here and running and (running.closing or not running.ready))
 
 
 def _preempt(state: State, head: Key) -> Action | None:

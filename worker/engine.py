@@ -28,7 +28,7 @@ from worker.decide import (
     decide,
     wakes_at,
 )
-from worker.errors import LeaseLost
+from worker.errors import InDoubt, LeaseLost
 from worker.log import bound, get_logger
 from worker.parts import Parts
 from worker.ports import Draft, Inbox, Lease
@@ -251,6 +251,8 @@ class Engine:
             await closing.end(action.outcome, text=action.text, recovered=recovered)
         except LeaseLost:
             raise
+        except InDoubt:
+            await closing.wait_for_the_remote()
         except Exception:
             log.exception("turn_set_aside")
             self._board.apply(partial(turn.set_aside, key=action.key))

@@ -31,6 +31,10 @@ class RemoteUnavailable(WorkspaceError):
     """The remote could not be reached or refused the credentials; local work is committed and safe."""
 
 
+class InDoubt(WorkerError):
+    """Whether a turn's work was done already stands on the remote only, which cannot be reached."""
+
+
 class DiskFull(WorkspaceError):
     """There is no room left where the checkout lives."""
 

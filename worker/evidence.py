@@ -64,8 +64,17 @@ class Evidence:
             sha, email, *found = entry.splitlines()
             if email == self.git.identity.email and wanted <= set(found):
                 made = await self.described(sha, branch=branch, base=f"{sha}^")
-                return _told(made, found)
+                return replace(_told(made, found), stands_on=await self._stands_on(sha, branch=branch))
         return None
+
+    async def _stands_on(self, sha: str, *, branch: str) -> str | None:
+        """The remote's branch that holds a commit, as last fetched; the thread's own comes first."""
+        listed = await self.git.run(
+            "for-each-ref", f"--contains={sha}", "--format=%(refname)",
+            TRACKING + branch, f"{TRACKING}conflict-*/{branch}",
+        )  # fmt: skip
+        found = [name.removeprefix(TRACKING) for name in listed.text.splitlines()]
+        return branch if branch in found else (found[0] if found else None)
 
     async def superseded(self, ours: str, *, theirs: str) -> bool:
         """Whether another owner of this worker id did again, in ``theirs``, all that only ``ours`` proves.

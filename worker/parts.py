@@ -18,10 +18,11 @@ from worker.redact import Redactor
 class Parts:
     """What a turn works with. ``later`` runs something in the background; the engine waits for it before
     it leaves. ``now`` is Unix time in seconds. ``owner`` names this process among all that ever owned the
-    worker id: marks of its turns must not be those of its predecessor's."""
+    worker id: marks of its turns must not be those of its predecessor's. ``place`` names its disk."""
 
     worker: WorkerId
     owner: str
+    place: str
     project: str
     offline: bool
     board: Board

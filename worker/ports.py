@@ -31,7 +31,7 @@ class Commit:
     """One commit of the worker's own. Counts are against the turn's base commit.
 
     ``body`` is the commit's text between subject and trailers; ``outcome`` and ``message_ids`` are what its
-    trailers say of the turn that it ends.
+    trailers say of the turn that it ends. ``stands_on``: the remote's branch that holds it, as fetched.
     """
 
     sha: str
@@ -42,6 +42,7 @@ class Commit:
     body: str = ""
     outcome: Outcome = Outcome.COMPLETED
     message_ids: tuple[MessageId, ...] = ()
+    stands_on: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ class Workspace(Protocol):
         """Move the worker's epoch ref on the remote, so that pushes of every earlier owner are refused."""
 
     async def fetch(self) -> None:
-        """Refresh the remote-tracking refs. Raises ``RemoteUnavailable``."""
+        """Refresh the remote-tracking refs, claimed first. Raises ``RemoteUnavailable``, ``LeaseLost``."""
 
     async def tidy(self) -> None:
         """Pack what has piled up on the disk; may run beside a turn and never fails it."""

@@ -47,8 +47,8 @@ def replay(*, text: str, reason: Reason) -> str:
     return f"{text}\n\n(This request was paused before you saw it because {why}. Work on it now.)"
 
 
-def interrupted(reason: StopReason, *, by_thread: ThreadId | None = None) -> str:
-    """The sentence of ``turn.interrupted``."""
+def interrupted(reason: StopReason, *, by_thread: ThreadId | None = None, why: str = "") -> str:
+    """The sentence of ``turn.interrupted``; ``why`` says more of a usage limit."""
     match reason:
         case StopReason.PREEMPTED:
             by = f" ({by_thread})" if by_thread else ""
@@ -56,7 +56,7 @@ def interrupted(reason: StopReason, *, by_thread: ThreadId | None = None) -> str
         case StopReason.DRAINING:
             return "Paused: the worker is shutting down. This goes on by itself when it is back."
         case StopReason.BUDGET:
-            return "Paused: a usage limit was reached. This goes on by itself when the limit is reset."
+            return f"Paused: {why or 'A usage limit was reached.'} This goes on by itself as soon as it can."
         case _:
             return "Paused. This goes on by itself."
 
@@ -76,6 +76,10 @@ LEFT_ON_BRANCH = "What it had done until then is kept on the branch {branch}."
 NO_MODEL = (
     "Still paused: a real model began this, and only the offline model is there. Start again with a model "
     "(ANTHROPIC_API_KEY) and it goes on; a new thread can be used meanwhile."
+)
+IN_DOUBT = (
+    "Still paused: the worker that had this may have finished it, and only the remote knows, which cannot be "
+    "reached now. This goes on by itself when it can."
 )
 TOGETHER = "Answered in the turn that was already running, together with its message."
 EMPTY_ANSWER = "Done."

@@ -44,15 +44,21 @@ class Publishing:
         await self._parts.outbox.add(told)
         facts = {"changed": True, "commit": commit.sha, "branch": commit.branch, **counts}
         try:
-            push = await self._push_now()
+            push = await self._push_now(commit)
         except WorkspaceError as error:
             self._parts.later(self.push_later())
             return facts | {"problem": f"The work is committed but not pushed yet: {error}"}
         await self._parts.outbox.add(self._told_push(push))
         return facts | _pushed(push)
 
-    async def _push_now(self) -> Push:
-        """Push; when the worker has to leave meanwhile, only a little longer. Raises WorkspaceError."""
+    async def _push_now(self, commit: Commit) -> Push:
+        """Push; when the worker has to leave meanwhile, only a little longer. Raises WorkspaceError.
+
+        What an earlier owner has pushed is only told: this disk may not even have the branch.
+        """
+        if commit.stands_on is not None:
+            conflict = commit.stands_on != commit.branch
+            return Push(branch=commit.stands_on, sha=commit.sha, conflict=conflict)
         push = asyncio.create_task(self._parts.workspace.push(thread_id=self._key.thread_id))
         leaving = asyncio.create_task(self._parts.leaving.wait())
         try:

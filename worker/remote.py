@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from worker.errors import LeaseLost, RemoteUnavailable, WorkspaceError
 from worker.git import Git, Result, in_thread, reason
+from worker.packing import pack
 from worker.refs import TRACKING
 
 NETWORK_TIMEOUT = 120.0
@@ -68,6 +69,7 @@ class Remote:
     _epoch: int = field(default=0, init=False)
     _pushes: int = field(default=0, init=False)
     _stamp: str | None = field(default=None, init=False)
+    _claiming: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _empty: str = field(default="", init=False)
 
     @property
@@ -91,8 +93,10 @@ class Remote:
     async def fetch(self) -> dict[str, str]:
         """All heads of the remote, ``{branch: sha}``; their objects are in the checkout's store afterwards.
 
-        Raises ``RemoteUnavailable``.
+        An owner claims first, if it could not so far: what it sees is then the last of all earlier owners.
+        Raises ``RemoteUnavailable``, ``LeaseLost``.
         """
+        await self._claimed()
         borrowed = {
             "GIT_OBJECT_DIRECTORY": str(self.objects),
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self._relay / "objects"),
@@ -115,6 +119,10 @@ class Remote:
         listed = await self._network("ls-remote", "--symref", "--end-of-options", self.url, "HEAD")
         found = re.search(r"^ref: refs/heads/(.+)\tHEAD$", listed.text, re.MULTILINE)
         return found[1] if found else None
+
+    async def tidy(self) -> None:
+        """Pack the relay's own objects (an epoch commit a push) once there are many."""
+        await pack(self.git, objects=self._relay / "objects")
 
     async def track(self, heads: Mapping[str, str]) -> None:
         """Tell the relay what the checkout knows of the remote, so that the next fetch asks for little."""
@@ -139,13 +147,18 @@ class Remote:
                 return
         raise RemoteUnavailable(f"The worker's epoch could not be claimed on the remote: {reason(result)}")
 
+    async def _claimed(self) -> None:
+        """Claim now if the remote was away when it was tried first."""
+        async with self._claiming:
+            if self._stamp is None and self._epoch:
+                await self.claim(epoch=self._epoch)
+
     async def push(self, *, sha: str, branch: str) -> Landing:
         """Push ``sha`` to ``branch`` and the next epoch commit, both or none. ``refusal`` says why not.
 
         Raises ``LeaseLost`` when another owner moved the epoch ref, ``RemoteUnavailable``.
         """
-        if self._stamp is None and self._epoch:
-            await self.claim(epoch=self._epoch)  # the remote was away when it was tried first
+        await self._claimed()
         if self._stamp is None:
             raise WorkspaceError(
                 "The worker has not claimed its epoch on the remote: claim it before a push."

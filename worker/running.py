@@ -16,7 +16,7 @@ from contracts.messages import Message
 from contracts.words import MessageId, Mode, Outcome, StopReason, TurnId, TurnState
 from worker import prompts, turn
 from worker.closing import Closing
-from worker.errors import AgentError, LeaseLost, RemoteUnavailable, WorkerError
+from worker.errors import AgentError, InDoubt, LeaseLost, RemoteUnavailable, WorkerError
 from worker.log import get_logger
 from worker.parts import Parts
 from worker.ports import (
@@ -112,7 +112,14 @@ class RunningTurn:
             await self._wait_for_a_real_model()
             return
         message, checkout = await self._prepare()
-        if await self._was_done():
+        try:
+            if await self._was_done():
+                return
+        except InDoubt:
+            await self._parts.workspace.checkpoint(
+                thread_id=self._key.thread_id, turn_id=self.turn_id, reason=StopReason.LEASE_LOST
+            )
+            await self._closing.wait_for_the_remote()
             return
         fault("switched")
         await self._begin(checkout)
@@ -162,6 +169,8 @@ class RunningTurn:
         """Fetch beside the turn, for branches that start later, and pack what has piled up."""
         try:
             await self._parts.workspace.fetch()
+        except LeaseLost:
+            self._parts.board.apply(turn.lost)
         except RemoteUnavailable as error:
             log.warning("fetch_failed", error=str(error))
         await self._parts.workspace.tidy()
@@ -174,6 +183,7 @@ class RunningTurn:
                 "attempts": self._old.attempts + 1,
                 "base": self._old.base or checkout.head,
                 "model": "offline" if self._parts.offline else "real",
+                "place": self._parts.place,
                 "reason": None,
                 "resumes_at": None,
             }
@@ -287,7 +297,9 @@ class RunningTurn:
             case "completed", _:
                 await self._closing.finish(Outcome.COMPLETED, result=result)
             case "limited", _:
-                await self._closing.park(StopReason.BUDGET, by=None, resumes_at=result.resets_at)
+                await self._closing.park(
+                    StopReason.BUDGET, by=None, resumes_at=result.resets_at, why=result.text
+                )
             case "stopped", StopReason.PREEMPTED | StopReason.DRAINING as reason:
                 await self._closing.park(reason, by=self._by)
             case "stopped", StopReason.USER_STOP:

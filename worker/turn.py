@@ -172,6 +172,13 @@ NEVER_AGAIN = 10**12
 """A look number that never comes."""
 
 
+def postponed(state: State, key: Key, *, until: float) -> State:
+    """The turn is let go with its record as it stands, and not looked at before ``until`` (Unix seconds)."""
+    record = state.open[key].model_copy(update={"resumes_at": until})
+    rest = replace(state, open={**state.open, key: record}, steering=frozenset(), steered=())
+    return replace(rest, running=None)
+
+
 def set_aside(state: State, key: Key) -> State:
     """Leave this message alone for as long as this worker lives: its records contradict each other."""
     rest = ended(state, [key])

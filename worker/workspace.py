@@ -125,6 +125,7 @@ class GitWorkspace:
         """See ``Workspace.tidy``."""
         async with self._fetching:
             await pack(self._git, objects=self._path / ".git" / "objects")
+            await self._remote.tidy()
 
     async def default_branch(self) -> str:
         """The remote's default branch as last fetched. Raises ``WorkspaceError`` when it has none yet."""

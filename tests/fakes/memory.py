@@ -5,6 +5,7 @@ Every port awaits at least once, so that schedules interleave as they would on a
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -75,6 +76,8 @@ class World:
         self.remembered: set[tuple[UUID, UUID]] = set()
         self.remote_up = True
         self.shas = 0
+        self.queue: list[Key] = []
+        """Pointers that nobody holds; real ones come in any order, and more than once."""
         self.commit_outcomes: dict[str, Outcome] = {}
 
     def post(self, thread: str, *, mode: Mode = Mode.QUEUE) -> Key:
@@ -365,10 +368,27 @@ class MemoryPreview:
 
 
 class MemoryInbox:
-    """No deliveries; remembers what could be settled."""
+    """Holds what a test delivers. ``settle`` deletes as the real one does, and never a message without
+    outcome."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.held: list[tuple[Key, float]] = []
+
+    def deliver(self, key: Key) -> None:
+        """A pointer that was in the queue is received."""
+        self._world.queue.remove(key)
+        self.held.append((key, time.monotonic()))
+
+    def give_back(self) -> None:
+        """The process is gone: its deliveries are visible again."""
+        self._world.queue += [key for key, _ in self.held]
+        self.held = []
 
     def settle(self, *, open_keys: Collection[tuple[ThreadId, int]], before: float) -> None:
-        pass
+        done = [h for h in self.held if h[1] < before and h[0] not in open_keys]
+        assert all(k in self._world.outcomes for k, _ in done), "a delivery without outcome was deleted"
+        self.held = [h for h in self.held if h not in done]
 
 
 class MemoryLease:

@@ -15,7 +15,7 @@ def loose(checkout: Path) -> int:
 def pile_up(checkout: Path, *, count: int) -> None:
     """Write ``count`` blobs that nothing refers to, as scratch trees leave them."""
     folder = checkout.parent / "blobs"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for number in range(count):
         (folder / str(number)).write_text(f"blob {number}\n")
     names = "".join(f"{folder}/{number}\n" for number in range(count))
@@ -49,3 +49,24 @@ async def test_many_loose_objects_become_a_pack_while_a_turn_commits(tmp_path: P
     blob = git(worker.path, "hash-object", "--stdin-paths", stdin=str(tmp_path / "worker" / "blobs" / "7"))
     assert git(worker.path, "cat-file", "-p", blob) == "blob 7"
     git(worker.path, "fsck", "--full", "--strict")
+
+
+async def test_the_epoch_commits_of_many_pushes_become_a_pack_too(tmp_path: Path) -> None:
+    worker = await Lab(tmp_path).ready()
+    relay = tmp_path / "worker" / "state" / "relay.git"
+    pile_up(relay, count=2 * MANY)
+    await worker.tidy()
+    assert loose(relay) < MANY
+    checkout = await worker.switch(A)
+    write(worker.path, one="1\n")
+    await worker.commit(thread_id=A, base=checkout.head, subject="s", body="", message_ids=(M,))
+    assert (await worker.push(thread_id=A)).branch == "thread-a"
+
+
+async def test_turns_leave_no_reflogs_behind(tmp_path: Path) -> None:
+    worker = await Lab(tmp_path).ready()
+    checkout = await worker.switch(A)
+    write(worker.path, one="1\n")
+    await worker.commit(thread_id=A, base=checkout.head, subject="s", body="", message_ids=(M,))
+    await worker.push(thread_id=A)
+    assert not list((worker.path / ".git").glob("logs/**/*"))

@@ -471,3 +471,32 @@ async def test_a_remote_that_was_away_at_the_start_is_claimed_by_the_first_push(
     assert (await later.push(thread_id=A)).branch == "thread-a"
     with pytest.raises(LeaseLost):
         await worker.push(thread_id=A)
+
+
+async def test_a_remote_that_was_away_at_the_start_is_claimed_before_it_is_looked_at(lab):
+    earlier, later = await lab.ready(), lab.worker("elsewhere")
+    start = await earlier.switch(A)
+    write(earlier.path, a_txt="a\n")
+    await end_turn(earlier, start.head)
+    await later.prepare()
+    hidden = lab.remote.rename(lab.root / "away.git")
+    with pytest.raises(RemoteUnavailable):
+        await later.claim(epoch=2)
+    hidden.rename(lab.remote)
+    await later.fetch()
+    assert await later.find(thread_id=A, message_id=M) is None
+    with pytest.raises(LeaseLost):
+        await earlier.push(thread_id=A)  # else it would appear behind the look that decides
+
+
+async def test_evidence_says_which_branch_of_the_remote_holds_it(lab):
+    worker, elsewhere = await lab.ready(), lab.worker("elsewhere")
+    start = await worker.switch(A)
+    write(worker.path, a_txt="a\n")
+    made = await end_turn(worker, start.head)
+    assert (await worker.find(thread_id=A, message_id=M)).stands_on is None
+    await worker.push(thread_id=A)
+    await elsewhere.prepare()
+    await elsewhere.fetch()
+    found = await elsewhere.find(thread_id=A, message_id=M)
+    assert (found.sha, found.stands_on) == (made.sha, "thread-a")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections import Counter
 
 import pytest
@@ -21,6 +22,7 @@ from tests.fakes.memory import (
     World,
 )
 from worker.board import Board
+from worker.closing import DOUBT_SECONDS
 from worker.decide import MAX_ATTEMPTS, MAX_INTERRUPTIONS
 from worker.engine import Engine, Left, Pace
 from worker.outbox import Outbox
@@ -29,6 +31,7 @@ from worker.ports import AgentResult, Push
 from worker.redact import Redactor
 from worker.turn import Key
 
+DISK = "disk"
 FINALS = {"turn.completed", "turn.stopped", "turn.failed"}
 
 
@@ -45,6 +48,7 @@ class Process:
         parts = Parts(
             worker=WorkerId("w"),
             owner=f"owner{world.epoch}",
+            place=DISK,
             project="p",
             offline=offline,
             board=self.board,
@@ -57,7 +61,8 @@ class Process:
             later=lambda work: work.close(),
             now=lambda: self.now,
         )
-        self.engine = Engine(parts=parts, inbox=MemoryInbox(), lease=MemoryLease(), pace=Pace())
+        self.inbox = MemoryInbox(world)
+        self.engine = Engine(parts=parts, inbox=self.inbox, lease=MemoryLease(), pace=Pace())
         self.task: asyncio.Task[Left] | None = None
         self._writing: asyncio.Task[None] | None = None
 
@@ -73,6 +78,7 @@ class Process:
         for task in mine:
             task.cancel()
         await asyncio.gather(*mine, return_exceptions=True)
+        self.inbox.give_back()
 
 
 class Core(RuleBasedStateMachine):
@@ -118,11 +124,34 @@ class Core(RuleBasedStateMachine):
     @rule(
         thread=st.sampled_from("abc"),
         mode=st.sampled_from([*[Mode.QUEUE] * 4, Mode.STEER, Mode.INTERRUPT]),
+        ring=st.sampled_from(["arrives", "arrives", "arrives", "late", "lost"]),
         count=st.integers(0, 60),
     )
-    def post(self, thread: str, mode: Mode, count: int) -> None:
-        self.world.post(thread, mode=mode)
+    def post(self, thread: str, mode: Mode, ring: str, count: int) -> None:
+        key = self.world.post(thread, mode=mode)
+        if ring != "lost":
+            self.world.queue.append(key)
+        if ring == "arrives":
+            self.deliver(key)
+        self.steps(count)
+
+    def deliver(self, key: Key) -> None:
+        self.process.inbox.deliver(key)
         self.process.engine.ring()
+
+    @precondition(lambda self: bool(self.world.queue))
+    @rule(which=st.integers(0, 99), count=st.integers(0, 60))
+    def late_delivery(self, which: int, count: int) -> None:
+        """Also of what died with its process, or was answered long ago."""
+        self.deliver(self.world.queue[which % len(self.world.queue)])
+        self.steps(count)
+
+    @precondition(lambda self: bool(self.world.messages))
+    @rule(which=st.integers(0, 99), count=st.integers(0, 60))
+    def delivered_again(self, which: int, count: int) -> None:
+        key = sorted(self.world.messages)[which % len(self.world.messages)]
+        self.world.queue.append(key)
+        self.deliver(key)
         self.steps(count)
 
     @rule(thread=st.sampled_from("abc"), back=st.integers(0, 2), count=st.integers(0, 60))
@@ -206,6 +235,14 @@ class Core(RuleBasedStateMachine):
         self.restart()
 
     @rule(count=st.integers(0, 60))
+    def notices_that_its_lease_is_lost(self, count: int) -> None:
+        """Before any write of its own fails."""
+        self.world.epoch += 1
+        self.process.engine.lost()
+        self.steps(count)
+        self.restart()
+
+    @rule(count=st.integers(0, 60))
     def drained(self, count: int) -> None:
         self.process.engine.drain()
         self.steps(count)
@@ -250,6 +287,10 @@ class Core(RuleBasedStateMachine):
             assert not self.world.open, self.world.open
             assert not self.world.stops
             assert set(self.world.outcomes) == set(self.world.messages)
+            for key in list(self.world.queue):
+                self.deliver(key)
+            self.steps(150)
+            assert not self.process.inbox.held, "a delivery of what is answered was not deleted"
             self.one_final_event_for_each_outcome_and_no_other()
             self.one_commit_for_each_message()
         finally:
@@ -258,7 +299,9 @@ class Core(RuleBasedStateMachine):
             self.loop.close()
 
 
-Core.TestCase.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
+SCHEDULES = int(os.environ.get("BRANCHLINE_SCHEDULES", "80"))
+"""How many schedules are tried; thousands take minutes (`BRANCHLINE_SCHEDULES=5000`)."""
+Core.TestCase.settings = settings(max_examples=SCHEDULES, stateful_step_count=30, deadline=None)
 test_every_schedule_keeps_the_promises_of_the_whole_core = Core.TestCase
 
 
@@ -315,6 +358,78 @@ async def test_a_crash_of_claude_code_is_tried_once_more_in_the_same_turn(proces
     assert process.world.outcomes == {key: Outcome.FAILED}
     (final,) = [d for d in process.world.events if d.type == "turn.failed"]
     assert "unexpectedly" in final.data["text"]
+    await process.kill()
+
+
+def left_behind(world: World, key: Key, *messages: str, place: str = DISK, commits: bool = True) -> None:
+    """As a worker leaves it that died between the commit of ``key`` (and more) and the record."""
+    told = {"state": TurnState.RUNNING, "attempts": 1, "base": "base", "lifted": True, "place": place}
+    world.open[key] = world.open[key].model_copy(update=told)
+    world.stack = (key.thread_id,)
+    if commits:
+        branch = world.branch(key.thread_id)
+        branch.commits.append((world.sha(), messages, frozenset()))
+        world.commit_outcomes[branch.head] = Outcome.COMPLETED
+
+
+async def test_a_stop_asks_git_about_a_dead_workers_turn_also_when_another_thread_runs() -> None:
+    world = World()
+    done, newcomer = world.post("a"), world.post("b")
+    left_behind(world, done, "a-1")
+    process = Process(world)
+    await process.start()
+    await settle(process)
+    world.stops[done.thread_id] = 1
+    process.engine.ring()
+    await settle(process)
+    (run,) = world.alive
+    run.end()
+    await settle(process)
+    assert world.outcomes == {done: Outcome.COMPLETED, newcomer: Outcome.COMPLETED}
+    await process.kill()
+
+
+async def test_a_stop_ends_no_steering_message_while_the_commit_that_holds_it_is_read() -> None:
+    world = World()
+    done, steered = world.post("a"), world.post("a", mode=Mode.STEER)
+    left_behind(world, done, "a-1", "a-2")
+    world.stops[done.thread_id] = 2
+    process = Process(world)
+    await process.start()
+    await settle(process)
+    process.engine.ring()
+    await settle(process)
+    assert world.outcomes == {done: Outcome.COMPLETED, steered: Outcome.COMPLETED}
+    assert len(world.branch(done.thread_id).commits) == 1
+    await process.kill()
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["resumed", "stopped"])
+async def test_what_another_disk_may_have_finished_waits_for_the_remote(stopped: bool) -> None:
+    world = World()
+    doubtful, other = world.post("a"), world.post("b")
+    left_behind(world, doubtful, place="another disk", commits=False)
+    world.remote_up = False
+    if stopped:
+        world.stops[doubtful.thread_id] = 1
+    process = Process(world)
+    await process.start()
+    await settle(process)
+    assert doubtful not in world.outcomes
+    (run,) = world.alive
+    assert run.turn.thread_id == other.thread_id, "the other thread does not wait"
+    run.end()
+    await settle(process)
+    assert world.outcomes == {other: Outcome.COMPLETED}
+    said = [d for d in world.events if "only the remote knows" in str(d.data.get("text"))]
+    assert [d.thread_id for d in said] == [doubtful.thread_id]
+    left_behind(world, doubtful, "a-1", place="another disk")
+    world.remote_up = True
+    process.now += DOUBT_SECONDS
+    process.engine.ring()
+    await settle(process)
+    assert world.outcomes == {other: Outcome.COMPLETED, doubtful: Outcome.COMPLETED}
+    assert len(world.branch(doubtful.thread_id).commits) == 1
     await process.kill()
 
 

@@ -1,0 +1,103 @@
+"""Branches, the remote and its epoch ref: ``worker.workspace``, ``worker.push``, ``worker.remote``.
+
+A branch is a tuple of commits, so "is an ancestor of" is "is a prefix of". No person pushes in the model: a
+push that ends beside the branch is a broken promise.
+"""
+
+from tests.model.state import Branch, Commit, Setup, State, Worker, broken, put, with_worker
+
+
+def within(old: Branch, new: Branch) -> bool:
+    """Whether ``new`` holds all of ``old`` (``git merge-base --is-ancestor``)."""
+    return old is None or (new is not None and new[: len(old)] == old)
+
+
+def messages(commits: Branch, *, without: Branch = None) -> set[int]:
+    """Messages in the trailers of commits that are only here."""
+    return {m for c in commits or () if c not in (without or ()) for m in c[0]}
+
+
+def set_local(state: State, disk: int, thread: int, branch: Branch) -> State:
+    """The thread's branch in this checkout."""
+    old = state.disks[disk]
+    return state._replace(disks=put(state.disks, disk, old._replace(local=put(old.local, thread, branch))))
+
+
+def fetch(state: State, disk: int) -> State:
+    """``worker.workspace.GitWorkspace.fetch``."""
+    return state._replace(disks=put(state.disks, disk, state.disks[disk]._replace(seen=state.remote)))
+
+
+def fetch_claimed(state: State, setup: Setup, slot: int) -> tuple[State, bool]:
+    """``worker.remote.Remote.fetch`` of an owner: claimed first; False when a later owner has the remote."""
+    worker = state.workers[slot]
+    assert worker is not None
+    if not worker.stamped and "an owner claims before it looks" not in setup.without:
+        if state.owner_ref > worker.epoch:
+            return state, False
+        state = claim(state, slot)
+    return fetch(state, setup.disks[slot]), True
+
+
+def find(state: State, disk: int, thread: int, message: int) -> Commit | None:
+    """``worker.evidence.Evidence.find``: the newest commit with the message's trailer, here or as fetched."""
+    here = state.disks[disk]
+    for branch in (here.local[thread], here.seen[thread]):
+        for commit in reversed(branch or ()):
+            if message in commit[0]:
+                return commit
+    return None
+
+
+def start_of(local: Branch, theirs: Branch) -> Branch:
+    """``worker.workspace.GitWorkspace._start_of``: what a turn goes on from."""
+    if local is None or theirs is None:
+        return local or theirs or ()
+    if within(local, theirs):
+        return theirs
+    superseded = messages(local, without=theirs) <= messages(theirs, without=local)
+    return local if within(theirs, local) or not superseded else theirs
+
+
+def push(state: State, setup: Setup, slot: int, thread: int) -> tuple[State, str]:
+    """``worker.push.Pusher.push``: landed, lost (another owner), away, or nothing (no branch to push)."""
+    worker = state.workers[slot]
+    assert worker is not None
+    disk = setup.disks[slot]
+    if state.disks[disk].local[thread] is None:
+        return state, "nothing"
+    if not state.remote_up:
+        return state, "away"
+    if not worker.stamped:
+        state = claim(state, slot)
+        worker = state.workers[slot]
+        assert worker is not None
+    if state.owner_ref != worker.epoch and "epoch is checked at the push" not in setup.without:
+        return state, "lost"
+    return _landed(state, worker, disk, thread), "landed"
+
+
+def claim(state: State, slot: int) -> State:
+    """``worker.remote.Remote.claim``: the epoch ref is moved unless a later owner has it."""
+    worker = state.workers[slot]
+    assert worker is not None
+    if state.owner_ref > worker.epoch:
+        return state
+    after = state._replace(owner_ref=worker.epoch)
+    return with_worker(after, slot, worker._replace(stamped=True))
+
+
+def _landed(state: State, worker: Worker, disk: int, thread: int) -> State:
+    ours, theirs = state.disks[disk].local[thread], state.remote[thread]
+    if not within(theirs, ours):
+        if worker.in_turn == thread:
+            return broken(state, "work was pushed beside its branch though nobody else pushed")
+        ours = theirs if within(ours, theirs) else _rebased(ours, theirs)
+        state = set_local(state, disk, thread, ours)
+    state = state._replace(remote=put(state.remote, thread, ours))
+    here = state.disks[disk]
+    return state._replace(disks=put(state.disks, disk, here._replace(seen=put(here.seen, thread, ours))))
+
+
+def _rebased(ours: Branch, theirs: Branch) -> Branch:
+    return (*(theirs or ()), *(c for c in ours or () if c not in (theirs or ())))
