@@ -1,0 +1,64 @@
+"""What the replies need of a frontend that posts: wanted posts, and a way to make them stand there.
+
+Ports only. A frontend brings a ``Dialect`` (pure: a view becomes wanted posts) and a ``Poster`` (its API).
+Which of them are due, in which order and how a crash is survived is the business of ``dispatcher.replies``.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from contracts.places import PlaceRecord
+from contracts.words import Frontend, MessageId
+from dispatcher.errors import DispatcherError
+from dispatcher.view import ThreadView
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A post as it should stand. ``key`` names it for ever within its place (``living:{message_id}``).
+
+    ``body`` is JSON of the dialect's own; equal bodies are not posted again. ``final``: once this stands,
+    the message with ``message_id`` is answered there. ``at_once``: a change of state, not held back for the
+    rate of edits.
+    """
+
+    key: str
+    body: dict[str, Any]
+    message_id: MessageId | None = None
+    final: bool = False
+    at_once: bool = False
+    reactions: tuple[str, ...] = field(default=())
+
+
+class Dialect(Protocol):
+    """Turns a view into the posts of one place, in the order in which they are to be made. Pure."""
+
+    def wanted(self, view: ThreadView, place: PlaceRecord) -> list[Wanted]:
+        """Every post that should stand, also those that do already."""
+
+
+class Poster(Protocol):
+    """The frontend's API. Each call is bounded to 20 seconds. All raise ``Later`` and ``Undeliverable``."""
+
+    frontend: Frontend
+
+    async def find(self, address: str, key: str) -> str | None:
+        """The id of the post with this key, if one was made."""
+
+    async def create(self, address: str, wanted: Wanted) -> str:
+        """Make the post, findable by its key; its id."""
+
+    async def update(self, address: str, post_id: str, wanted: Wanted) -> None:
+        """Make an existing post look like this."""
+
+
+class Later(DispatcherError):
+    """The frontend cannot take it now: not before ``seconds`` from now."""
+
+    def __init__(self, text: str, *, seconds: float) -> None:
+        super().__init__(text)
+        self.seconds = seconds
+
+
+class Undeliverable(DispatcherError):
+    """Nothing can be posted in this place any more (gone channel, revoked token); the text says why."""
