@@ -6,6 +6,7 @@ kill finds its successor on another disk, as after the loss of a host.
 
 import asyncio
 import csv
+import json
 import random
 import statistics
 import time
@@ -84,10 +85,12 @@ class Recovery:
         url = f"http://127.0.0.1:{self.stage.fleet.dispatcher_ports[0]}/v1/threads/{thread}/events"
         answer = await client.get(url, params={"follow": "false"})
         lines = answer.text.splitlines() if answer.status_code == 200 else []
-        return [line.removeprefix("event:").strip() for line in lines if line.startswith("event:")]
+        return [
+            json.loads(line.removeprefix("data: "))["type"] for line in lines if line.startswith("data: ")
+        ]
 
     async def _post(self, client: httpx.AsyncClient, seat: Seat, thread: str) -> None:
-        text = f"do: stream 800 10\ndo: write m/{thread}.txt {thread}\ndo: say did {thread}"
+        text = f"do: stream 4000 10\ndo: write m/{thread}.txt {thread}\ndo: say did {thread}"
         body = {"text": text, "thread_id": thread, "project": seat.project, "message_id": f"{thread}-m"}
         url = f"http://127.0.0.1:{self.stage.fleet.dispatcher_ports[0]}/v1/threads"
         answer = (await client.post(url, json=body)).raise_for_status().json()
