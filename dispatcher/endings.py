@@ -13,7 +13,7 @@ from contracts.events import OutcomeData, TurnFailed
 from contracts.records import OpenRecord, ThreadRecord, WorkerRecord
 from contracts.words import Outcome, TurnState, WorkerId
 from dispatcher.errors import Overtaken
-from dispatcher.parts import end_message, same_owner, update_thread
+from dispatcher.parts import end_message, no_owner, update_thread
 from dispatcher.table import Table
 from dispatcher.wake import Wake
 
@@ -69,7 +69,7 @@ class Endings:
             time=event.time,
         )
         return [
-            same_owner(table=table, row=row),
+            no_owner(table=table, row=row),
             *ended,
             update_thread(table=table, before=thread, after=after),
             records.put_event(table=table, worker=worker, event=event),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 import structlog
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contracts.messages import Pointer
 from contracts.records import MessageRecord, OpenRecord, StopRecord
@@ -175,7 +175,7 @@ class Letters:
             kept = []
             try:
                 for letter in sorted(letters.values(), key=lambda x: x.sent):
-                    case = await self._case(worker, letter)
+                    case = await self._case_or_unreadable(worker, letter)
                     fate = judge(case) if case.meant(wanted) else Verdict.KEEP
                     if await self._carry_out(worker, case, fate):
                         del letters[letter.letter_id]
@@ -184,6 +184,17 @@ class Letters:
             finally:
                 await self._queues.give_back(worker, letters.values())
         return kept
+
+    async def _case_or_unreadable(self, worker: WorkerId, letter: Letter) -> Case:
+        """The case; records that cannot be read make the letter one for a person, and stop no other."""
+        try:
+            return await self._case(worker, letter)
+        except ValidationError:
+            _log.exception("record of a dead letter unreadable", letter_id=letter.letter_id)
+            return Case(
+                letter=letter, pointer=letter.pointer, standing=Standing.UNREADABLE, turn=None, message=None,
+                redrives=0,
+            )  # fmt: skip
 
     async def _case(self, worker: WorkerId, letter: Letter) -> Case:
         pointer = letter.pointer

@@ -200,14 +200,19 @@ def end_message(
     ]
 
 
-def same_owner(*, table: str, row: WorkerRecord) -> dict[str, Any]:
-    """The part that fails when a worker has taken the id since its row was read."""
+def no_owner(*, table: str, row: WorkerRecord) -> dict[str, Any]:
+    """The part that fails when a worker has taken the id since its row was read, and that fences off one that
+    only seemed to be dead."""
     return {
-        "ConditionCheck": {
+        "Update": {
             "TableName": table,
             "Key": records.worker_key(row.worker_id),
+            "UpdateExpression": "SET epoch = :next",
             "ConditionExpression": "epoch = :epoch",
-            "ExpressionAttributeValues": {":epoch": {"N": str(row.epoch)}},
+            "ExpressionAttributeValues": {
+                ":epoch": {"N": str(row.epoch)},
+                ":next": {"N": str(row.epoch + 1)},
+            },
         }
     }
 

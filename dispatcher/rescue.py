@@ -49,27 +49,27 @@ class Rescue:
         if thread_id is None or await self._wake.running(worker):
             return
         items = await self._table.untouched(worker)
-        looks = await self._count(worker, items)
-        if looks == WAKES_AT_ONCE + 1:
-            await self._tell(worker, items)
-        if looks == LOOKS:
+        digest = hashlib.sha256(json.dumps(items, sort_keys=True).encode()).hexdigest()
+        before = await self._table.note(worker, _NOTE)
+        untouched = before.get("digest") == digest
+        looks = next_looks(before=before.get("looks", 0), untouched=untouched)
+        told = untouched and bool(before.get("told"))
+        if looks > WAKES_AT_ONCE and not told:
+            told = await self._tell(worker, items)
+        if looks >= LOOKS:
             await self._give_up(worker, items)
         elif wakes(looks):
             await self._wake.start(worker, thread_id=thread_id)
+        # Counted last: a look that could not do its part is done again.
+        await self._table.write_note(worker, _NOTE, looks=looks, digest=digest, told=told)
 
-    async def _count(self, worker: WorkerId, items: Sequence[Item]) -> int:
-        """How many looks in a row, with this one, have found exactly this."""
-        digest = hashlib.sha256(json.dumps(items, sort_keys=True).encode()).hexdigest()
-        before = await self._table.note(worker, _NOTE)
-        looks = next_looks(before=before.get("looks", 0), untouched=before.get("digest") == digest)
-        await self._table.write_note(worker, _NOTE, looks=looks, digest=digest)
-        return looks
-
-    async def _tell(self, worker: WorkerId, items: Sequence[Item]) -> None:
+    async def _tell(self, worker: WorkerId, items: Sequence[Item]) -> bool:
+        """Tell each thread, at least once."""
         _log.error("worker leaves its work untouched", worker_id=worker, starts=WAKES_AT_ONCE)
         for thread_id in dict.fromkeys(ThreadId(i["thread_id"]["S"]) for i in items):
             make = partial(_stopped, worker, thread_id)
             await self._recorder.append(worker=worker, thread_id=thread_id, make=make)
+        return True
 
     async def _give_up(self, worker: WorkerId, items: Sequence[Item]) -> None:
         """Nobody has come for so long: end what can be ended. What cannot even be read is for a person."""

@@ -4,6 +4,7 @@ The commit's trailers are the evidence of the work, the record says whether it w
 to Claude Code; its processes are dead before anything here touches the tree.
 """
 
+import contextlib
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ from contracts.messages import Message
 from contracts.records import OpenRecord
 from contracts.words import Outcome, StopReason, TurnState
 from worker import prompts, turn
-from worker.errors import InDoubt, RemoteUnavailable, WorkspaceError
+from worker.errors import InDoubt, WorkspaceError
 from worker.log import get_logger
 from worker.parts import Parts
 from worker.ports import AgentResult, Commit, Draft, Ending
@@ -27,8 +28,8 @@ log = get_logger()
 LIMIT_PAUSE = 300.0
 """How long a turn waits for a usage limit that named no end, in seconds."""
 _SHARED = ("changed", "commit", "branch", "pushed", "problem", "note")
-DOUBT_SECONDS = 5.0
-"""Between two tries to reach a remote that alone knows whether a turn was finished."""
+FETCH_SECONDS = 15.0
+"""How long a turn in doubt asks the remote; nobody else runs meanwhile."""
 LEAST_PAUSE = 60.0
 """Shortest wait for a usage limit: one that is said to be over already may not be."""
 
@@ -178,13 +179,17 @@ class Closing:
 
     async def wait_for_the_remote(self) -> None:
         """Let a turn in doubt go as it stands; said once. It is looked at again in a moment."""
-        if self.record.resumes_at is None:
+        if self._key not in self._parts.board.state.pauses:
             told = self.draft(
                 "turn.interrupted", reason=StopReason.LEASE_LOST, text=prompts.IN_DOUBT, checkpoint=None
             )
             await self._parts.outbox.add(told)
-        until = self._parts.now() + DOUBT_SECONDS
-        self._parts.board.apply(partial(turn.postponed, key=self._key, until=until))
+        if self.message is not None:  # its branch was checked out; let pushes of it move it again
+            with contextlib.suppress(WorkspaceError):
+                await self._parts.workspace.checkpoint(
+                    thread_id=self._key.thread_id, turn_id=self.turn_id, reason=StopReason.LEASE_LOST
+                )
+        self._parts.board.apply(partial(turn.postponed, key=self._key, now=self._parts.now()))
 
     async def end(self, outcome: Outcome, *, text: str, recovered: bool) -> None:
         """Give a message that does not run its outcome. What its turn had done before is a checkpoint on the
@@ -208,8 +213,8 @@ class Closing:
         if here is not None or not fetch:
             return here
         try:
-            await workspace.fetch()
-        except RemoteUnavailable as error:
+            await self._parts.fetch(seconds=FETCH_SECONDS)
+        except WorkspaceError as error:
             log.warning("fetch_failed", error=str(error))
             elsewhere = self.record.place != self._parts.place
             if self.record.state is TurnState.RUNNING and elsewhere:

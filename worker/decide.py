@@ -171,12 +171,12 @@ def _may_end(state: State, key: Key, now: float) -> bool:
     first, which goes only while nothing runs, and its commit may name messages behind it. So may the commit
     of a turn that is being recovered or committed right now.
     """
-    if in_hand(state, key):
+    if in_hand(state, key) or _paused_until(state, key) > now:
         return False
     running = state.running
     for mate in of_thread(state, key.thread_id):
         if state.open[mate].state is TurnState.RUNNING and not in_hand(state, mate):
-            return running is None and key == mate and (state.open[mate].resumes_at or 0) <= now
+            return running is None and key == mate and _paused_until(state, mate) <= now
     here = running is not None and running.key.thread_id == key.thread_id
     return not (here and running and (running.closing or not running.ready))
 
@@ -185,6 +185,8 @@ def _preempt(state: State, head: Key) -> Action | None:
     running = state.running
     if running is None or running.stopping or running.key.thread_id == head.thread_id:
         return None
+    if head in state.pauses or state.open[head].resumes_at is not None:
+        return None  # nobody wrote: it only tries again
     if state.open[running.key].interruptions >= MAX_INTERRUPTIONS:
         return None
     return _stop(state, StopReason.PREEMPTED, by=head)
@@ -194,14 +196,23 @@ def _next(state: State, *, now: float) -> Key | None:
     """What should run: the head of the highest thread that does not wait for a usage limit."""
     for thread_id in threads(state):
         head = _head(state, thread_id)
-        if head and (state.open[head].resumes_at or 0) <= now:
+        if head and _due(state, head) <= now:
             return head
     return None
 
 
-def wakes_at(state: State) -> float | None:
-    """When the earliest usage limit ends (Unix time in seconds), if any turn waits for one."""
-    return min((r.resumes_at for r in state.open.values() if r.resumes_at), default=None)
+def _paused_until(state: State, key: Key) -> float:
+    return state.pauses[key].until if key in state.pauses else 0.0
+
+
+def _due(state: State, key: Key) -> float:
+    """When the message may be worked on (Unix time in seconds): a limit or a pause may have to pass."""
+    return max(state.open[key].resumes_at or 0.0, _paused_until(state, key))
+
+
+def wakes_at(state: State, *, now: float) -> float | None:
+    """When the next limit or pause ends (Unix time in seconds), if there is one."""
+    return min((due for k in state.open if (due := _due(state, k)) > now), default=None)
 
 
 def threads(state: State) -> Iterator[ThreadId]:
@@ -220,8 +231,11 @@ def ahead(state: State, key: Key) -> int:
 
 
 def _head(state: State, thread_id: ThreadId) -> Key | None:
-    """The message to run next in a thread: the newest ``interrupt``, else the lowest sequence."""
+    """The message to run next in a thread: one that a dead worker had begun, the newest ``interrupt``, else
+    the lowest sequence."""
     keys = of_thread(state, thread_id)
+    if left := [k for k in keys if state.open[k].state is TurnState.RUNNING and not in_hand(state, k)]:
+        return left[0]
     urgent = [k for k in _interrupting(state) if k in keys]
     return urgent[-1] if urgent else (keys[0] if keys else None)
 

@@ -156,13 +156,15 @@ class Engine:
     def _settle(self) -> None:
         """Deliveries of what has its outcome are done with; those that came after the last look are not
         judged yet."""
-        self._inbox.settle(open_keys=self._board.state.open.keys(), before=self._seen)
+        state = self._board.state
+        left = [*state.open, *(k for k, n in state.ended.items() if n == turn.NEVER_AGAIN)]
+        self._inbox.settle(open_keys=left, before=self._seen)
 
     def _patience(self) -> float:
         now = time.monotonic()
         due = self._looked + (self._pause if self._rung else self._pace.look) - now
         limits = [due, self._active + self._pace.idle - now, PREVIEW_CHECK_SECONDS]
-        if (at := wakes_at(self._board.state)) is not None and at > self._parts.now():
+        if (at := wakes_at(self._board.state, now=self._parts.now())) is not None:
             limits.append(at - self._parts.now())
         return max(min(limits), 0.01)
 
@@ -246,7 +248,7 @@ class Engine:
         self._settle()
 
     async def _conclude(self, closing: Closing, action: End, *, recovered: bool) -> None:
-        """Records that contradict each other must not stop all the others."""
+        """What cannot be ended now is tried again, and must not stop all the others."""
         try:
             await closing.end(action.outcome, text=action.text, recovered=recovered)
         except LeaseLost:
@@ -254,8 +256,8 @@ class Engine:
         except InDoubt:
             await closing.wait_for_the_remote()
         except Exception:
-            log.exception("turn_set_aside")
-            self._board.apply(partial(turn.set_aside, key=action.key))
+            log.exception("turn_postponed")
+            self._board.apply(partial(turn.postponed, key=action.key, now=self._parts.now()))
 
     # ------------------------------------------------------------ leaving
 

@@ -35,6 +35,10 @@ class InDoubt(WorkerError):
     """Whether a turn's work was done already stands on the remote only, which cannot be reached."""
 
 
+class RemoteRefused(WorkspaceError):
+    """The remote was reached and does not take this branch; the same push will be refused again."""
+
+
 class DiskFull(WorkspaceError):
     """There is no room left where the checkout lives."""
 

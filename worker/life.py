@@ -16,7 +16,7 @@ from worker.agent import ClaudeAgent
 from worker.board import Board
 from worker.discovery import Discovery
 from worker.engine import Engine, Left
-from worker.errors import LeaseLost, RemoteUnavailable, WorkerError, WorkspaceError
+from worker.errors import LeaseLost, WorkerError, WorkspaceError
 from worker.inbox import SqsInbox
 from worker.lease import DynamoLease
 from worker.log import get_logger
@@ -120,7 +120,7 @@ class Life:
             await self._workspace.claim(epoch=self._lease.epoch)
             await self._workspace.fetch()
             await self._workspace.push_rest()
-        except RemoteUnavailable as error:
+        except WorkspaceError as error:
             log.warning("remote_unavailable", error=str(error))
 
     @asynccontextmanager

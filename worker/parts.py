@@ -1,4 +1,4 @@
-"""What every turn of a worker works with, in one place. Holds, and does nothing."""
+"""What every turn of a worker works with, in one place. Holds; decides nothing."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -9,6 +9,7 @@ from uuid import UUID
 from contracts import names
 from contracts.words import ThreadId, WorkerId
 from worker.board import Board
+from worker.errors import RemoteUnavailable
 from worker.outbox import Outbox
 from worker.ports import Agent, Ledger, Preview, Workspace
 from worker.redact import Redactor
@@ -38,6 +39,23 @@ class Parts:
     """Set when this worker has to leave: nothing may take long any more."""
     stacking: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the stack is computed and recorded."""
+
+    async def fetch(self, *, seconds: float) -> None:
+        """Fetch, but not for long, and not while this worker has to leave.
+
+        Raises ``WorkspaceError``, ``LeaseLost``.
+        """
+        fetch = asyncio.create_task(self.workspace.fetch())
+        leaving = asyncio.create_task(self.leaving.wait())
+        try:
+            await asyncio.wait([fetch, leaving], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if not fetch.done():
+                raise RemoteUnavailable("The remote did not answer in time.")
+            fetch.result()
+        finally:
+            for task in (fetch, leaving):
+                task.cancel()
+            await asyncio.gather(fetch, leaving, return_exceptions=True)
 
     def session(self, thread_id: ThreadId) -> UUID:
         """Claude Code's session of the thread."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from contracts.faults import fault
 from worker import turn
-from worker.errors import LeaseLost, RemoteUnavailable, WorkspaceError
+from worker.errors import LeaseLost, RemoteRefused, RemoteUnavailable, WorkspaceError
 from worker.log import get_logger
 from worker.parts import Parts
 from worker.ports import Commit, Draft, Push
@@ -91,6 +91,9 @@ class Publishing:
                 return
             except LeaseLost:
                 self._parts.board.apply(turn.lost)
+            except RemoteRefused as error:
+                log.warning("never_pushed", error=str(error))
+                return  # it goes along with the next push of its branch, if that is taken
             except WorkspaceError as error:
                 log.warning("still_not_pushed", error=str(error))
 

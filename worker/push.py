@@ -14,7 +14,7 @@ from typing import Protocol
 
 from contracts import names
 from contracts.words import ThreadId
-from worker.errors import RemoteUnavailable, WorkspaceError
+from worker.errors import RemoteRefused, RemoteUnavailable, WorkspaceError
 from worker.git import Git, in_thread
 from worker.ports import Push
 from worker.refs import TRACKING, Refs, heads
@@ -84,7 +84,7 @@ class Pusher:
                 await self._note(branch, sha)
                 return Push(branch=branch, sha=sha, conflict=True)
             if landing is Landing.REFUSED:
-                raise WorkspaceError(f"The remote refused the push: {self.remote.refusal}")
+                raise RemoteRefused(f"The remote refused the push: {self.remote.refusal}")
         raise RemoteUnavailable("No conflict branch could be pushed: remove old ones from the remote.")
 
     async def _head(self, branch: str) -> str:

@@ -16,7 +16,7 @@ from contracts.messages import Message
 from contracts.words import MessageId, Mode, Outcome, StopReason, TurnId, TurnState
 from worker import prompts, turn
 from worker.closing import Closing
-from worker.errors import AgentError, InDoubt, LeaseLost, RemoteUnavailable, WorkerError
+from worker.errors import AgentError, InDoubt, LeaseLost, WorkerError, WorkspaceError
 from worker.log import get_logger
 from worker.parts import Parts
 from worker.ports import (
@@ -35,6 +35,9 @@ from worker.ports import (
 from worker.turn import Key
 
 log = get_logger()
+
+REFRESH_SECONDS = 120.0
+"""How long the fetch beside a turn may take."""
 
 BROKE = "Something went wrong inside the worker; its log says what. Please send the message again."
 
@@ -98,14 +101,14 @@ class RunningTurn:
             await self._give_up(BROKE)
 
     async def _give_up(self, text: str) -> None:
-        """End the turn as failed; one whose records cannot even say that must not stop all the others."""
+        """End the turn as failed; one that cannot even be ended is tried again, and stops nobody else."""
         try:
             await self._closing.give_up(text)
         except LeaseLost:
             raise
         except Exception:
-            log.exception("turn_set_aside")
-            self._parts.board.apply(partial(turn.set_aside, key=self._key))
+            log.exception("turn_postponed")
+            self._parts.board.apply(partial(turn.postponed, key=self._key, now=self._parts.now()))
 
     async def _perform(self) -> None:
         if self._parts.offline and self._old.model == "real":
@@ -116,9 +119,6 @@ class RunningTurn:
             if await self._was_done():
                 return
         except InDoubt:
-            await self._parts.workspace.checkpoint(
-                thread_id=self._key.thread_id, turn_id=self.turn_id, reason=StopReason.LEASE_LOST
-            )
             await self._closing.wait_for_the_remote()
             return
         fault("switched")
@@ -168,10 +168,10 @@ class RunningTurn:
     async def _refresh(self) -> None:
         """Fetch beside the turn, for branches that start later, and pack what has piled up."""
         try:
-            await self._parts.workspace.fetch()
+            await self._parts.fetch(seconds=REFRESH_SECONDS)
         except LeaseLost:
             self._parts.board.apply(turn.lost)
-        except RemoteUnavailable as error:
+        except WorkspaceError as error:
             log.warning("fetch_failed", error=str(error))
         await self._parts.workspace.tidy()
 

@@ -31,8 +31,17 @@ class Running:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pause:
+    """A turn that could not go on or end: not before ``until`` (Unix seconds), ``times`` in a row."""
+
+    until: float
+    times: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class State:
-    """All the engine knows. ``stack`` has the top first; ``ended``: what a late look must not revive."""
+    """All the engine knows. ``stack`` has the top first; ``ended``: what a late look must not revive;
+    ``pauses``: what this worker lets rest, known to it alone."""
 
     open: Mapping[Key, OpenRecord] = field(default_factory=dict)
     stops: Mapping[ThreadId, int] = field(default_factory=dict)
@@ -41,6 +50,7 @@ class State:
     steering: frozenset[Key] = frozenset()
     steered: tuple[Key, ...] = ()
     ended: Mapping[Key, int] = field(default_factory=dict)
+    pauses: Mapping[Key, Pause] = field(default_factory=dict)
     looks: int = 0
     draining: bool = False
     lost: bool = False
@@ -172,14 +182,19 @@ NEVER_AGAIN = 10**12
 """A look number that never comes."""
 
 
-def postponed(state: State, key: Key, *, until: float) -> State:
-    """The turn is let go with its record as it stands, and not looked at before ``until`` (Unix seconds)."""
-    record = state.open[key].model_copy(update={"resumes_at": until})
-    rest = replace(state, open={**state.open, key: record}, steering=frozenset(), steered=())
-    return replace(rest, running=None)
+PAUSE_SECONDS, LONGEST_PAUSE = 5.0, 60.0
+
+
+def postponed(state: State, key: Key, *, now: float) -> State:
+    """The turn is let go with its record as it stands and looked at again later, each time a little later."""
+    times = state.pauses[key].times + 1 if key in state.pauses else 1
+    pause = Pause(until=now + min(PAUSE_SECONDS * 2 ** (times - 1), LONGEST_PAUSE), times=times)
+    running = None if state.running is not None and state.running.key == key else state.running
+    rest = replace(state, running=running, steering=frozenset(), steered=())
+    return replace(rest, pauses={**state.pauses, key: pause})
 
 
 def set_aside(state: State, key: Key) -> State:
-    """Leave this message alone for as long as this worker lives: its records contradict each other."""
+    """Leave this message alone for as long as this worker lives: another one has to take it up."""
     rest = ended(state, [key])
     return replace(rest, ended={**rest.ended, key: NEVER_AGAIN})

@@ -14,9 +14,10 @@ from pathlib import Path
 from contracts import names
 from contracts.words import MessageId, Outcome, StopReason, ThreadId, TurnId, WorkerId
 from worker.checkout import Folder
-from worker.errors import WorkspaceError
+from worker.errors import RemoteUnavailable, WorkspaceError
 from worker.evidence import Evidence
 from worker.git import Git, Identity, in_thread, write_own_config
+from worker.log import get_logger
 from worker.moves import Moves
 from worker.notes import Notes
 from worker.packing import pack
@@ -26,6 +27,8 @@ from worker.refs import TRACKING, Refs, heads, kept, tip_ref
 from worker.remote import Remote
 from worker.trailers import trailer_value
 from worker.tree import Status, Tree
+
+log = get_logger()
 
 __all__ = ["GitWorkspace", "trailer_value"]
 
@@ -88,7 +91,7 @@ class GitWorkspace:
         self._pusher = Pusher(
             refs=self._refs, state_dir=self._state, remote=self._remote, fetch=self.fetch, move=self._move
         )
-        self._near, self._fetching = asyncio.Lock(), asyncio.Lock()
+        self._near, self._fetching, self._packing = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
         self._tips: dict[str, str] = {}
         self._in_turn: str | None = None
 
@@ -123,7 +126,7 @@ class GitWorkspace:
 
     async def tidy(self) -> None:
         """See ``Workspace.tidy``."""
-        async with self._fetching:
+        async with self._packing:
             await pack(self._git, objects=self._path / ".git" / "objects")
             await self._remote.tidy()
 
@@ -198,9 +201,15 @@ class GitWorkspace:
         return await self._pusher.push(thread_id)
 
     async def push_rest(self) -> None:
-        """See ``Workspace.push_rest``. Branches that have diverged wait for their next turn."""
+        """See ``Workspace.push_rest``. Branches that have diverged wait for their next turn, and one that the
+        remote refuses for good must not keep the worker from all others."""
         for branch in await self._refs.ahead():
-            await self._pusher.push_branch(branch)
+            try:
+                await self._pusher.push_branch(branch)
+            except RemoteUnavailable:
+                raise
+            except WorkspaceError as error:
+                log.warning("branch_not_pushed", branch=branch, error=str(error))
 
     async def find(self, *, thread_id: ThreadId, message_id: MessageId) -> Commit | None:
         """See ``Workspace.find``. Only commits of this committer count, and only whole trailers. Counts are

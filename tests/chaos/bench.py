@@ -168,7 +168,8 @@ async def _rest(plan: Plan, fleet: Fleet, history: History) -> None:
             history.note(f"not everything was answered within {plan.settle:.0f} s")
             break
         await asyncio.sleep(0.5)
-    await until(lambda: not any(sum(fleet.deliveries(s)) for s in fleet.seats), seconds=15)
+    patience = fleet.places.pace.visibility + 15
+    await until(lambda: not any(sum(fleet.deliveries(s)) for s in fleet.seats), seconds=patience)
     fleet.history.add("bench", "rest")
     for seat in fleet.seats:
         seat.resting = True

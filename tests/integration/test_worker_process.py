@@ -155,3 +155,27 @@ def test_an_idle_worker_leaves_and_releases_its_id(lab: Lab) -> None:
     assert worker.wait(timeout=60) == 0
     row = lab.found.row()
     assert (row.state, row.owner) == ("cold", None)
+
+
+REFUSES_ONE = """#!/bin/sh
+while read old new ref; do
+    case $ref in *thread-a) echo "push declined: a secret was found" >&2; exit 1 ;; esac
+done
+"""
+
+
+def test_a_branch_the_remote_refuses_for_good_keeps_the_worker_from_no_other(lab: Lab) -> None:
+    hook = lab.remote / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(REFUSES_ONE)
+    hook.chmod(0o755)
+    first = lab.start()
+    lab.post("a", 1, "do: write a.txt one")
+    assert lab.outcome("a", 1) == "completed"
+    assert "a secret was found" in lab.data("a", "turn.completed")[0].problem
+    first.terminate()
+    assert first.wait(timeout=60) == 0
+    lab.start()
+    lab.post("b", 1, "do: write b.txt two")
+    assert lab.outcome("b", 1) == "completed"
+    assert lab.tree("thread-b")["b.txt"].strip() == "two"

@@ -136,8 +136,8 @@ def test_a_look_that_revives_what_has_ended_starts_it_again() -> None:
 
 def test_the_model_decides_what_the_worker_decides() -> None:
     asked: dict[tuple[Worker, Setup], None] = {}
-    for name in ("late stop", "stop after a takeover", "undelivered steer", "preempt and return"):
-        setup = SITUATIONS[name].small
+    for situation in SITUATIONS.values():
+        setup = situation.small
         tried = search(setup)
         tried.run()
         for state in tried.seen:

@@ -22,14 +22,14 @@ from tests.fakes.memory import (
     World,
 )
 from worker.board import Board
-from worker.closing import DOUBT_SECONDS
 from worker.decide import MAX_ATTEMPTS, MAX_INTERRUPTIONS
 from worker.engine import Engine, Left, Pace
+from worker.errors import DiskFull
 from worker.outbox import Outbox
 from worker.parts import Parts
 from worker.ports import AgentResult, Push
 from worker.redact import Redactor
-from worker.turn import Key
+from worker.turn import PAUSE_SECONDS, Key
 
 DISK = "disk"
 FINALS = {"turn.completed", "turn.stopped", "turn.failed"}
@@ -425,11 +425,123 @@ async def test_what_another_disk_may_have_finished_waits_for_the_remote(stopped:
     assert [d.thread_id for d in said] == [doubtful.thread_id]
     left_behind(world, doubtful, "a-1", place="another disk")
     world.remote_up = True
-    process.now += DOUBT_SECONDS
+    process.now += PAUSE_SECONDS
     process.engine.ring()
     await settle(process)
     assert world.outcomes == {other: Outcome.COMPLETED, doubtful: Outcome.COMPLETED}
     assert len(world.branch(doubtful.thread_id).commits) == 1
+    await process.kill()
+
+
+async def in_doubt() -> Process:
+    """A worker with one message, a-1, that another disk may have finished; the remote is away."""
+    world = World()
+    left_behind(world, world.post("a"), place="another disk", commits=False)
+    world.remote_up = False
+    process = Process(world)
+    await process.start()
+    await settle(process)
+    return process
+
+
+async def test_an_interrupt_does_not_overtake_a_turn_in_doubt() -> None:
+    process = await in_doubt()
+    world = process.world
+    doubtful, replacing = Key(ThreadId("a"), 1), world.post("a", mode=Mode.INTERRUPT)
+    process.engine.ring()
+    await settle(process)
+    assert not world.alive, "what replaces a turn waits until that turn has ended"
+    world.remote_up = True
+    process.now += PAUSE_SECONDS
+    process.engine.ring()
+    await settle(process)
+    (run,) = world.alive
+    run.end()
+    await settle(process)
+    assert world.outcomes == {doubtful: Outcome.STOPPED, replacing: Outcome.COMPLETED}
+    await process.kill()
+
+
+async def test_a_worker_that_asks_a_remote_that_hangs_leaves_when_it_is_asked_to() -> None:
+    process = await in_doubt()
+    process.workspace.fetch = hangs  # type: ignore[method-assign]
+    process.now += PAUSE_SECONDS
+    process.engine.ring()
+    await settle(process)
+    assert process.board.state.running is not None, "it asks right now"
+    process.engine.drain()
+    await settle(process)
+    assert process.task is not None
+    assert process.task.done()
+    assert record_of(process, Key(ThreadId("a"), 1)) is TurnState.RUNNING
+    await process.kill()
+
+
+async def hangs() -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("why", ["in doubt", "limited"])
+async def test_a_turn_that_only_tries_again_pushes_nobody_out(why: str) -> None:
+    world = World()
+    again, other = world.post("a"), world.post("b")
+    left_behind(world, again, place="another disk", commits=False)
+    world.open[other] = world.open[other].model_copy(update={"lifted": True})
+    world.stack, world.remote_up = (again.thread_id, other.thread_id), False
+    if why == "limited":
+        parked = {"state": TurnState.PARKED, "reason": StopReason.BUDGET, "resumes_at": 10.0}
+        world.open[again] = world.open[again].model_copy(update=parked)
+    process = Process(world)
+    await process.start()
+    await settle(process)
+    for _ in range(5):
+        process.now += 2 * PAUSE_SECONDS
+        process.engine.ring()
+        await settle(process)
+        (run,) = world.alive
+        assert run.turn.thread_id == other.thread_id
+    assert not [d for d in world.events if d.type == "turn.interrupted" and d.thread_id == other.thread_id]
+    await process.kill()
+
+
+async def test_a_disk_that_is_full_while_git_is_asked_leaves_the_doubt() -> None:
+    process = await in_doubt()
+    process.workspace.fetch = full  # type: ignore[method-assign]
+    process.now += PAUSE_SECONDS
+    process.engine.ring()
+    await settle(process)
+    assert process.world.outcomes == {}
+    await process.kill()
+
+
+async def full(**_: object) -> None:
+    raise DiskFull("There is no room left where the checkout lives: free some space and try again.")
+
+
+async def test_what_cannot_even_be_ended_is_tried_again_and_keeps_its_delivery(process: Process) -> None:
+    world, real = process.world, process.workspace.commit
+    key = world.post("a")
+    world.queue.append(key)
+    process.inbox.deliver(key)
+    process.engine.ring()
+    await settle(process)
+    process.workspace.commit = broken  # type: ignore[method-assign,assignment]
+    (run,) = world.alive
+    run.work()
+    run.end()
+    await settle(process)
+    process.engine.ring()
+    await settle(process)
+    assert process.inbox.held
+    assert key in world.open
+    process.workspace.commit = real  # type: ignore[method-assign]
+    process.now += PAUSE_SECONDS
+    process.engine.ring()
+    await settle(process)
+    (run,) = world.alive
+    run.end()
+    await settle(process)
+    assert world.outcomes == {key: Outcome.COMPLETED}
     await process.kill()
 
 
