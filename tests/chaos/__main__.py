@@ -82,7 +82,8 @@ def _scene(given: argparse.Namespace, plan: bench.Plan) -> tuple[bench.Plan, ben
     if given.interrupts:
         return replace(plan, kills=given.interrupts, workers=1, rivals=0), interrupts
     if given.soak:
-        return replace(plan, kills=given.soak, settle=600, workers=1, rivals=0), soak
+        patient = replace(plan.pace, lease=REAL.lease)  # one process has to last, however busy the machine is
+        return replace(plan, kills=given.soak, settle=600, workers=1, rivals=0, pace=patient), soak
     if given.recovery:
         return replace(plan, kills=given.recovery, rivals=plan.workers, pace=REAL), recovery
     return plan, bench.hurt

@@ -40,6 +40,7 @@ async def soak(stage: Stage) -> dict[str, int | str]:
             stage.villain.count = lambda n=number: n
             if number % _EVERY == 0:
                 samples.append(_sample(stage, member, turns=number))
+                stage.history.add("bench", "sample", **samples[-1])
     while any((await fleet.open_messages()).values()):
         await asyncio.sleep(0.2)
     await asyncio.sleep(1)  # the last turn's processes are on their way out
