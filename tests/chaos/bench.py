@@ -170,6 +170,7 @@ async def _rest(plan: Plan, fleet: Fleet, history: History) -> None:
         await asyncio.sleep(0.5)
     patience = fleet.places.pace.visibility + 15
     await until(lambda: not any(sum(fleet.deliveries(s)) for s in fleet.seats), seconds=patience)
+    await until(lambda: not any(map(fleet.dead_letters, fleet.seats)), seconds=patience)
     fleet.history.add("bench", "rest")
     for seat in fleet.seats:
         seat.resting = True

@@ -128,6 +128,9 @@ async def leftovers(fleet: Fleet) -> list[str]:
             locks = fleet.places.disk(seat.project, disk).rglob("*.lock")
             told += [f"lock {path}" for path in locks if ".git" in str(path) or "relay" in str(path)]
         visible, held = await asyncio.to_thread(fleet.deliveries, seat)
+        buried = await asyncio.to_thread(fleet.dead_letters, seat)
+        if buried:
+            told.append(f"{buried} dead letters of {seat.worker}")
         if visible or held:
             told.append(f"queue of {seat.worker}: {visible} visible, {held} in flight")
     return told

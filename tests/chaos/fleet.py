@@ -173,6 +173,13 @@ class Fleet:
         told = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=wanted)["Attributes"]
         return int(told[wanted[0]]), int(told[wanted[1]])
 
+    def dead_letters(self, seat: Seat) -> int:
+        """How many deliveries of the worker found no end; the dispatcher's sweep puts settled ones away."""
+        queue = names.dead_letters(self.places.worker(seat.project))
+        url = self.sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+        told = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+        return int(told["Attributes"]["ApproximateNumberOfMessages"])
+
     def ring(self, seat: Seat, *, thread: str, sequence: int, message: str) -> None:
         """Send a message's pointer once more, as a queue that delivers twice or late does."""
         pointer = Pointer(

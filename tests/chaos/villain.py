@@ -19,8 +19,9 @@ WEIGHTS = {
     "freeze, same disk": 4,
     "freeze, other disk": 8,
     "freeze engine": 4,
+    "hide remote": 4,
 }
-"""How often each is done. Everything but ``nap``, ``drain`` and the frozen engine counts as a kill."""
+"""How often each is done. All are kills but ``nap``, ``drain``, the frozen engine and the hidden remote."""
 _AT_START = 0.2
 """How often a worker may be hurt that has not taken its id yet."""
 _KILLS = ("kill worker", "kill dispatcher", "kill engine", "freeze, same disk", "freeze, other disk")
@@ -76,6 +77,8 @@ class Villain:
                 member.ask_to_leave()
             case "nap":
                 self.fleet.later(self._nap(seat))
+            case "hide remote":
+                self.fleet.later(self._hide_remote(seat))
             case "freeze, same disk" | "freeze, other disk":
                 self._freeze(seat, other=name == "freeze, other disk")
         return True
@@ -93,6 +96,16 @@ class Villain:
         member.freeze(whole=self.dice.random() < 0.5)
         await asyncio.sleep(self.fleet.places.pace.lease * self.dice.uniform(0.2, 1.5))
         member.wake()
+
+    async def _hide_remote(self, seat: Seat) -> None:
+        """For a moment the worker's remote is not there."""
+        remote = self.fleet.places.remote(seat.project)
+        if not remote.is_dir():
+            return
+        self.history.add(seat.worker, "remote hidden")
+        away = remote.rename(remote.with_suffix(".away"))
+        await asyncio.sleep(self.dice.uniform(0.5, 4.0))
+        away.rename(remote)
 
     def _freeze(self, seat: Seat, *, other: bool) -> None:
         """Freeze the owner, start a successor, wake the owner later."""
