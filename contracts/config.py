@@ -1,8 +1,11 @@
 """Who and what, as ``branchline.toml`` says it: projects and users. Shapes and checks only; reads no file."""
 
+from collections.abc import Iterable
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from contracts.places import LinkKind, LinkRecord, canonical
 
 LOCAL = "local"
 """Client and user of a fleet without a configuration file."""
@@ -54,3 +57,31 @@ class FleetConfig(BaseModel):
                 if project not in self.project:
                     raise ValueError(f'user "{name}" names the project "{project}", which is not configured')
         return self
+
+    @model_validator(mode="after")
+    def _names_are_names_of_one(self) -> Self:
+        seen: dict[tuple[LinkKind, str], str] = {}
+        for link in self.links:
+            other = seen.setdefault((link.kind, link.name), link.target)
+            if other != link.target:
+                raise ValueError(
+                    f'the {link.kind} {link.name} is given to both "{other}" and "{link.target}"'
+                )
+        return self
+
+    @property
+    def links(self) -> list[LinkRecord]:
+        """Who is who elsewhere, as the file says it. Raises ValueError for a name that cannot be one."""
+        return [
+            LinkRecord(kind=kind, name=canonical(kind, name), target=target, source="file")
+            for kind, names, target in self._named()
+            for name in names
+        ]
+
+    def _named(self) -> Iterable[tuple[LinkKind, tuple[str, ...], str]]:
+        for project, its in self.project.items():
+            yield LinkKind.SLACK_CHANNEL, its.slack_channels, project
+            yield LinkKind.GITHUB_REPO, its.github_repos, project
+        for user, their in self.user.items():
+            yield LinkKind.SLACK_USER, their.slack, user
+            yield LinkKind.GITHUB_USER, their.github, user

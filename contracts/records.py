@@ -130,6 +130,7 @@ class WorkerRecord(_Record):
 
     ``repo`` is the remote that the checkout is cloned from and pushed to, ``place`` names the owner's disk,
     ``lineage`` this row: a row that was deleted and made again has another, and its epochs start again.
+    ``replies_url`` is the queue to ring after an event, absent without a chat frontend.
     """
 
     worker_id: WorkerId
@@ -139,6 +140,7 @@ class WorkerRecord(_Record):
     repo: str
     preview_command: str | None = None
     trusted: bool = False
+    replies_url: str | None = None
     lineage: str = ""
     state: Literal["cold", "up"] = "cold"
     epoch: int = 0

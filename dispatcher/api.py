@@ -12,11 +12,13 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import JSONResponse, Response
 
 from contracts.messages import Author
+from contracts.places import PlaceRecord
 from contracts.records import MessageRecord, ThreadRecord
 from contracts.words import MessageId, Mode, ThreadId
 from dispatcher import body, route
 from dispatcher.errors import Invalid, Unavailable
 from dispatcher.ingest import Ingest, Post
+from dispatcher.places import Places
 from dispatcher.queues import Queues
 from dispatcher.record import Recorded
 from dispatcher.settings import Settings
@@ -73,13 +75,21 @@ class Api:
     """The routes, each a few lines over the parts that do the work."""
 
     def __init__(
-        self, *, settings: Settings, ingest: Ingest, table: Table, queues: Queues, streams: Streams
+        self,
+        *,
+        settings: Settings,
+        ingest: Ingest,
+        table: Table,
+        queues: Queues,
+        streams: Streams,
+        places: Places,
     ) -> None:
         self._settings = settings
         self._ingest = ingest
         self._table = table
         self._queues = queues
         self._streams = streams
+        self._places = places
 
     def router(self) -> APIRouter:
         """All addresses; the longer ones first, because an id may be anything until it is checked."""
@@ -120,13 +130,16 @@ class Api:
         return JSONResponse({"threads": [_shown(row) for row in rows]})
 
     async def get_thread(self, thread_id: str) -> Response:
-        """``GET /v1/threads/{thread_id}``: its row and its messages with their state and outcome."""
+        """``GET /v1/threads/{thread_id}``: its row, its messages with their state and outcome, and the
+        places in which it is shown."""
         worker, row = await self._ingest.thread(ThreadId(thread_id))
         # The turn records first: a message that ends in between is then seen with its outcome.
         turns, _ = await self._table.open(worker=worker, thread_id=row.thread_id)
         states = {t.sequence: t.state.value for t in turns}
         messages = await self._table.messages(worker=worker, thread_id=row.thread_id)
-        return JSONResponse({**_shown(row), "messages": [_message(m, states) for m in messages]})
+        places = await self._places.places_of(worker, row.thread_id)
+        shown = {"messages": [_message(m, states) for m in messages], "places": [_place(p) for p in places]}
+        return JSONResponse({**_shown(row), **shown})
 
     async def get_events(
         self,
@@ -180,6 +193,10 @@ def _message(message: MessageRecord, states: dict[int, str]) -> dict[str, Any]:
     plain = message.model_dump(mode="json", exclude={"v", "id", "thread_id"})
     state = plain["outcome"] or states.get(message.sequence, "waiting")
     return {"message_id": message.id, **plain, "state": state}
+
+
+def _place(place: PlaceRecord) -> dict[str, Any]:
+    return place.model_dump(mode="json", include={"frontend", "address", "shown", "undeliverable"})
 
 
 def _number(text: str, *, last: int) -> int:

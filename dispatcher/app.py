@@ -4,33 +4,40 @@ Wires the parts and owns their lifetime; decides nothing.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
-from dispatcher import answers, aws, page
+from dispatcher import answers, aws, doors, page
 from dispatcher.api import Api
 from dispatcher.contact import Contact
 from dispatcher.endings import Endings
+from dispatcher.frontends import Chat, Frontdoor, Inside
 from dispatcher.guard import Guard, is_loopback
 from dispatcher.ingest import Ingest
 from dispatcher.launcher import HttpLauncher, Launcher, NoLauncher
 from dispatcher.letters import Letters
 from dispatcher.operators import Operators
+from dispatcher.outside import Outside
+from dispatcher.people import People
+from dispatcher.places import Places
 from dispatcher.queues import Queues
 from dispatcher.record import Recorder
+from dispatcher.replies import Listener, Replies
 from dispatcher.rescue import Rescue
+from dispatcher.rings import Rings
 from dispatcher.settings import Settings
 from dispatcher.streams import Streams
 from dispatcher.sweep import Sweep
 from dispatcher.table import Table
+from dispatcher.unshown import Unshown
 from dispatcher.wake import Wake
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, *, frontdoors: Sequence[Frontdoor] = doors.ALL) -> FastAPI:
     """The application; it connects when it is started and lets go when it is stopped."""
 
     @asynccontextmanager
@@ -38,7 +45,12 @@ def create_app(settings: Settings) -> FastAPI:
         async with AsyncExitStack() as stack:
             clients = await stack.enter_async_context(aws.connect())
             launcher = await _launcher(settings, stack)
-            await _wire(app, settings=settings, clients=clients, launcher=launcher, stack=stack)
+            on = [door for door in frontdoors if door.is_on()]
+            house = _House(settings=settings, clients=clients, launcher=launcher, chats=bool(on))
+            chats = await _open(app, house, on, stack)
+            await house.sweep.prepare()
+            for work in house.loops(chats):
+                stack.push_async_callback(_cancel, asyncio.create_task(work))
             yield
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
@@ -48,33 +60,81 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-async def _wire(
-    app: FastAPI, *, settings: Settings, clients: aws.Clients, launcher: Launcher, stack: AsyncExitStack
-) -> None:
-    table = Table(clients.dynamodb, name=settings.table)
-    queues = Queues(clients.sqs)
-    recorder = Recorder(table)
-    wake = Wake(table=table, launcher=launcher, recorder=recorder)
-    streams = Streams(table)
-    contact = Contact(table=table, queues=queues)
-    endings = Endings(table=table, wake=wake)
-    letters = Letters(table=table, queues=queues, contact=contact, wake=wake, endings=endings)
-    rescue = Rescue(table=table, wake=wake, recorder=recorder, endings=endings)
-    sweep = Sweep(table=table, rescue=rescue, letters=letters, contact=contact, settings=settings)
-    ingest = Ingest(
-        settings=settings,
-        table=table,
-        queues=queues,
-        contact=contact,
-        recorder=recorder,
-        wake=wake,
-        streams=streams,
-    )
-    api = Api(settings=settings, ingest=ingest, table=table, queues=queues, streams=streams)
-    app.include_router(api.router())
-    app.include_router(Operators(table=table, letters=letters).router())
-    await sweep.prepare()
-    stack.push_async_callback(_cancel, asyncio.create_task(sweep.run()))
+class _House:
+    """Every part of the dispatcher, each made once. ``chats``: whether there is a chat frontend."""
+
+    def __init__(self, *, settings: Settings, clients: aws.Clients, launcher: Launcher, chats: bool) -> None:
+        self.settings = settings
+        self.table = table = Table(clients.dynamodb, name=settings.table)
+        self.places = Places(clients.dynamodb, table=settings.table)
+        self.people = People(clients.dynamodb, table=settings.table)
+        self.rings = rings = Rings(clients.sqs) if chats else None
+        self.queues = queues = Queues(clients.sqs)
+        self.streams = Streams(table)
+        recorder = Recorder(table, rings)
+        wake = Wake(table=table, launcher=launcher, recorder=recorder)
+        contact = Contact(table=table, queues=queues, rings=rings)
+        endings = Endings(table=table, wake=wake)
+        self.letters = Letters(table=table, queues=queues, contact=contact, wake=wake, endings=endings)
+        self.sweep = Sweep(
+            table=table,
+            rescue=Rescue(table=table, wake=wake, recorder=recorder, endings=endings),
+            letters=self.letters,
+            contact=contact,
+            people=self.people,
+            unshown=Unshown(places=self.places, rings=rings) if rings else None,
+            settings=settings,
+        )
+        self.ingest = Ingest(
+            settings=settings,
+            table=table,
+            queues=queues,
+            contact=contact,
+            recorder=recorder,
+            wake=wake,
+            streams=self.streams,
+        )
+
+    def loops(self, chats: Sequence[Chat]) -> list[Coroutine[Any, Any, None]]:
+        """What runs beside the requests."""
+        if self.rings is None:
+            return [self.sweep.run()]
+        posts = {chat.poster.frontend: (chat.dialect, chat.poster) for chat in chats}
+        replies = Replies(table=self.table, places=self.places, frontends=posts)
+        return [self.sweep.run(), Listener(rings=self.rings, replies=replies).run()]
+
+    def routers(self) -> list[APIRouter]:
+        """The addresses of everything but the chats."""
+        api = Api(
+            settings=self.settings,
+            ingest=self.ingest,
+            table=self.table,
+            queues=self.queues,
+            streams=self.streams,
+            places=self.places,
+        )
+        operators = Operators(table=self.table, letters=self.letters)
+        outside = Outside(settings=self.settings, table=self.table, people=self.people, places=self.places)
+        return [api.router(), operators.router(), outside.router()]
+
+
+async def _open(app: FastAPI, house: _House, on: Sequence[Frontdoor], stack: AsyncExitStack) -> list[Chat]:
+    """Build the chats and open all addresses."""
+    chats: list[Chat] = []
+    if on:
+        inside = Inside(
+            settings=house.settings,
+            table=house.table,
+            ingest=house.ingest,
+            people=house.people,
+            places=house.places,
+            session=await stack.enter_async_context(aiohttp.ClientSession()),
+            stack=stack,
+        )
+        chats = [await door.build(inside) for door in on]
+    for router in house.routers() + [chat.router for chat in chats if chat.router is not None]:
+        app.include_router(router)
+    return chats
 
 
 async def _launcher(settings: Settings, stack: AsyncExitStack) -> Launcher:

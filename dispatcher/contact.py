@@ -8,6 +8,7 @@ import asyncio
 from contracts.records import BindingRecord, WorkerRecord
 from contracts.words import WorkerId
 from dispatcher.queues import Queues
+from dispatcher.rings import Rings
 from dispatcher.table import Table
 
 BINDING = "main"
@@ -17,9 +18,10 @@ BINDING = "main"
 class Contact:
     """Knows the queue of every worker this process has met."""
 
-    def __init__(self, *, table: Table, queues: Queues) -> None:
+    def __init__(self, *, table: Table, queues: Queues, rings: Rings | None = None) -> None:
         self._table = table
         self._queues = queues
+        self._rings = rings
         self._urls: dict[WorkerId, str] = {}
         self._lock = asyncio.Lock()
 
@@ -31,6 +33,11 @@ class Contact:
                     self._urls[worker] = await self._first(worker, record=record)
         return self._urls[worker]
 
+    async def complete(self, record: WorkerRecord) -> WorkerRecord:
+        """The row as configured, with the queue to ring for replies if there is a chat frontend."""
+        url = await self._rings.url() if self._rings is not None else None
+        return record.model_copy(update={"replies_url": url})
+
     async def renew(self, worker: WorkerId) -> str:
         """Make the queue again, after it turned out to be missing."""
         async with self._lock:
@@ -39,7 +46,7 @@ class Contact:
 
     async def _first(self, worker: WorkerId, *, record: WorkerRecord | None) -> str:
         if record is not None:
-            await self._table.introduce(record)
+            await self._table.introduce(await self.complete(record))
         bound = await self._table.binding(worker, BINDING)
         return bound.queue_url if bound else await self._bind(worker)
 

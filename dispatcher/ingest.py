@@ -31,7 +31,10 @@ _DIGITS = "23456789"
 
 
 class Post(BaseModel):
-    """What a frontend hands in. Without ``thread_id`` a thread is made; without ``message_id`` an id is."""
+    """What a frontend hands in. Without ``thread_id`` a thread is made; without ``message_id`` an id is.
+
+    ``user``: whose worker a new thread goes to; without it, the person's at this machine.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -39,6 +42,7 @@ class Post(BaseModel):
     thread_id: ThreadId | None = None
     thread_must_exist: bool = False
     project: str | None = None
+    user: str | None = None
     mode: Mode = Mode.QUEUE
     message_id: MessageId | None = None
     frontend: Frontend = Frontend.API
@@ -147,7 +151,8 @@ class Ingest:
             )
         settings = self._settings
         name = route.choose_project(settings.projects, asked=post.project, default=settings.default_project)
-        row = route.worker_of(name=name, project=settings.projects[name], user=settings.user)
+        user = post.user or settings.user
+        row = route.worker_of(name=name, project=settings.projects[name], user=user)
         return row.worker_id, row
 
     async def _ring(self, worker: WorkerId, *, url: str, thread_id: ThreadId, pointer: Pointer) -> None:

@@ -34,7 +34,11 @@ class Dialect(Protocol):
     """Turns a view into the posts of one place, in the order in which they are to be made. Pure."""
 
     def wanted(self, view: ThreadView, place: PlaceRecord) -> list[Wanted]:
-        """Every post that should stand, also those that do already."""
+        """Every post that should stand, also those that do already.
+
+        Posts whose key names a message that is done in this place (``PlaceRecord.is_done``) may be left out:
+        they are not looked at any more.
+        """
 
 
 class Poster(Protocol):
@@ -49,16 +53,26 @@ class Poster(Protocol):
         """Make the post, findable by its key; its id."""
 
     async def update(self, address: str, post_id: str, wanted: Wanted) -> None:
-        """Make an existing post look like this."""
+        """Make an existing post look like this. Also raises ``Gone``."""
 
 
 class Later(DispatcherError):
-    """The frontend cannot take it now: not before ``seconds`` from now."""
+    """The frontend cannot take it now.
 
-    def __init__(self, text: str, *, seconds: float) -> None:
+    ``seconds``: it has refused for so long (429), and certainly did nothing. None: no word came back (5xx,
+    time-out, lost connection), so nobody knows what it did; the pauses grow. ``everywhere``: the refusal is
+    for the token, not for the place, so that other places of this frontend wait, too.
+    """
+
+    def __init__(self, text: str, *, seconds: float | None = None, everywhere: bool = False) -> None:
         super().__init__(text)
         self.seconds = seconds
+        self.everywhere = everywhere
 
 
 class Undeliverable(DispatcherError):
     """Nothing can be posted in this place any more (gone channel, revoked token); the text says why."""
+
+
+class Gone(DispatcherError):
+    """A person has deleted this post. The others of the place are well; it is not made again."""

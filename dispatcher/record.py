@@ -2,7 +2,7 @@
 
 The parts of the transaction are built in ``parts``. Numbers come from the thread's row and are
 conditions of the same transaction, so a writer that was overtaken reads again and decides again. Nothing
-is sent to a queue from here.
+is sent to a worker's queue from here; where chats are shown, whoever renders them is told of what is new.
 """
 
 import asyncio
@@ -19,6 +19,8 @@ from contracts.records import ThreadRecord
 from contracts.words import MessageId, ThreadId, WorkerId
 from dispatcher.errors import Conflict, Overtaken, Unavailable
 from dispatcher.parts import Draft, put_directory, text_digest, to_message, transaction, update_thread
+from dispatcher.places import unshown_part
+from dispatcher.rings import Rings
 from dispatcher.table import Table
 
 _T = TypeVar("_T")
@@ -36,10 +38,11 @@ class Recorded(BaseModel):
 
 
 class Recorder:
-    """Writes messages and the dispatcher's own events."""
+    """Writes messages and the dispatcher's own events. ``rings``: the replies queue, if chats are shown."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, rings: Rings | None = None) -> None:
         self._table = table
+        self._rings = rings
         # Only saves retries among the requests of this process; order comes from the conditions.
         self._locks: WeakValueDictionary[ThreadId, asyncio.Lock] = WeakValueDictionary()
 
@@ -50,7 +53,13 @@ class Recorder:
         storage does not answer or the thread is written by too many at once.
         """
         async with self._locks.setdefault(draft.thread_id, asyncio.Lock()):
-            return await _until_won(lambda: self._try(draft))
+            recorded = await _until_won(lambda: self._try(draft))
+        await self._tell(draft.worker_id, recorded.thread_id)
+        return recorded
+
+    async def _tell(self, worker: WorkerId, thread_id: ThreadId) -> None:
+        if self._rings is not None:
+            await self._rings.ring(worker, thread_id)
 
     async def append(
         self, *, worker: WorkerId, thread_id: ThreadId, make: Callable[[int], Event]
@@ -71,7 +80,9 @@ class Recorder:
             )
             return event
 
-        return await _until_won(attempt)
+        event = await _until_won(attempt)
+        await self._tell(worker, thread_id)
+        return event
 
     async def _try(self, draft: Draft) -> Recorded:
         directory, used, row = await asyncio.gather(
@@ -86,6 +97,8 @@ class Recorder:
         parts = transaction(table=self._table.name, draft=draft, message=message, row=row)
         if directory is None:
             parts.append(put_directory(table=self._table.name, draft=draft))
+        if self._rings is not None:
+            parts.append(unshown_part(table=self._table.name, worker=draft.worker_id, message=message))
         await self._table.write(parts)
         return Recorded(
             thread_id=draft.thread_id, message_id=message.id, sequence=message.sequence, is_open=True

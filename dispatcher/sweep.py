@@ -1,5 +1,5 @@
 """The net under everything: at start and every minute, whoever has work and no living worker gets one, and
-dead letters are rung again.
+dead letters are rung again; and whoever has a reply that may not be shown is rung for.
 
 Goes by the launcher's own word, not by clocks and not by the row alone: a worker that was killed leaves a
 row that says "up". A worker that lives looks at its records every minute by itself, so what was recorded but
@@ -16,9 +16,11 @@ from dispatcher import route
 from dispatcher.contact import Contact
 from dispatcher.errors import DispatcherError
 from dispatcher.letters import Letters
+from dispatcher.people import People
 from dispatcher.rescue import Rescue
 from dispatcher.settings import Settings
 from dispatcher.table import Table
+from dispatcher.unshown import Unshown
 
 _log = structlog.get_logger(__name__)
 _AT_ONCE = 8
@@ -29,12 +31,23 @@ class Sweep:
     """Looks at every worker ever contacted."""
 
     def __init__(
-        self, *, table: Table, rescue: Rescue, letters: Letters, contact: Contact, settings: Settings
+        self,
+        *,
+        table: Table,
+        rescue: Rescue,
+        letters: Letters,
+        contact: Contact,
+        people: People,
+        unshown: Unshown | None = None,
+        settings: Settings,
     ) -> None:
         self._table = table
         self._rescue = rescue
         self._letters = letters
         self._contact = contact
+        self._people = people
+        self._unshown = unshown
+        self._fleet = settings.fleet
         self._user = settings.user
         self._projects = settings.projects
         self._seconds = settings.sweep_seconds
@@ -45,6 +58,8 @@ class Sweep:
         while True:
             if await self.prepare():
                 await self._guarded(self._look_at_all)
+                if self._unshown is not None:
+                    await self._guarded(self._unshown.ring_all)
             await asyncio.sleep(self._seconds if self._prepared else min(self._seconds, 2.0))
 
     async def prepare(self) -> bool:
@@ -63,11 +78,12 @@ class Sweep:
 
     async def _prepare(self) -> None:
         await self._table.ensure()
+        await self._people.seed(self._fleet)
         for worker in await self._table.workers():
             row = await self._table.worker(worker)
             wanted = route.configured(row, self._projects) if row else None
             if wanted is not None:
-                await self._table.refresh(wanted)
+                await self._table.refresh(await self._contact.complete(wanted))
         for name, project in self._projects.items():
             # The worker of the person at this machine can then be started before the first message.
             row = route.worker_of(name=name, project=project, user=self._user)

@@ -18,6 +18,7 @@ from rich.text import Text
 from contracts.events import FINAL, Event
 from contracts.words import Mode, Outcome
 from fleet import doctor as doctor_checks
+from fleet import link
 from fleet import redrive as letters
 from fleet.client import Client
 from fleet.problem import FAILED, USAGE, Problem
@@ -35,6 +36,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(link.app, name="link")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON instead of text.")]
 ThreadName = Annotated[str, typer.Argument(metavar="THREAD", help="Id of the thread.")]

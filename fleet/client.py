@@ -126,6 +126,18 @@ class Client:
         """Delete dead letters that belong to no message; what was done. Raises Problem."""
         return self._settle("drop", wanted=wanted, worker=worker)
 
+    def links(self) -> list[dict[str, Any]]:
+        """Who is who: all links. Raises Problem."""
+        return [dict(link) for link in self._ask("GET", "/v1/links")["links"]]
+
+    def link(self, *, kind: str, name: str, target: str) -> dict[str, Any]:
+        """Link an outside name with a user or project; the link. Raises Problem."""
+        return dict(self._ask("POST", "/v1/links", json={"kind": kind, "name": name, "target": target}))
+
+    def unlink(self, *, kind: str, name: str) -> dict[str, Any]:
+        """Forget a link; what it was. Raises Problem."""
+        return dict(self._ask("POST", "/v1/links/remove", json={"kind": kind, "name": name}))
+
     def _settle(self, what: str, *, wanted: str | None, worker: str | None) -> dict[str, Any]:
         given = {k: v for k, v in {"id": wanted, "worker_id": worker}.items() if v is not None}
         # With thousands of letters this takes its time.

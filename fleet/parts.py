@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contracts.words import WorkerId
+from dispatcher.github_tokens import worker_secret
 from fleet import environment
 from fleet.child import Part, answers, ready_line
 from fleet.environment import Env
@@ -88,7 +89,13 @@ def dispatcher(plan: Plan, *, engine_url: str, launcher_url: str, launcher_token
 
 
 def worker(
-    plan: Plan, *, worker_id: WorkerId, preview_port: int, engine_url: str, model_url: str | None
+    plan: Plan,
+    *,
+    worker_id: WorkerId,
+    preview_port: int,
+    engine_url: str,
+    model_url: str | None,
+    launcher_token: str,
 ) -> Part:
     """One worker. Its checkout and its sessions stay in the home."""
     own = {
@@ -98,6 +105,7 @@ def worker(
         "BRANCHLINE_PREVIEW_HOST": plan.settings.preview_host,
         "BRANCHLINE_DIE_WITH_PARENT": "1",
         **({"BRANCHLINE_OFFLINE_MODEL": "1"} if plan.offline else {}),
+        **(_tokens(plan, worker_id, launcher_token) if plan.outside.get("GITHUB_APP_ID") else {}),
     }
     outside = environment.for_worker(plan.outside, offline_url=model_url)
     return Part(
@@ -107,6 +115,14 @@ def worker(
         cwd=ROOT,
         grace=plan.settings.shutdown_seconds,
     )
+
+
+def _tokens(plan: Plan, worker_id: WorkerId, launcher_token: str) -> Env:
+    """Where a worker asks for a token of the GitHub App, and how it proves who it is."""
+    return {
+        "BRANCHLINE_TOKEN_URL": f"{plan.settings.local_address}/internal/token",
+        "BRANCHLINE_TOKEN_SECRET": worker_secret(launcher_token, worker_id),
+    }
 
 
 def _engine(plan: Plan, *, url: str) -> Env:

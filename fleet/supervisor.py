@@ -38,8 +38,8 @@ class Parts:
     model: Part | None
     dispatcher: Callable[[str, str, str], Part]
     """From the engine's URL, the launcher's URL and its token."""
-    worker: Callable[[WorkerId, int, str, str | None], Part]
-    """From the worker id, its preview port, the engine's URL and the offline model's URL."""
+    worker: Callable[[WorkerId, int, str, str | None, str], Part]
+    """From the worker id, its preview port, engine URL, offline model URL and the launcher's token."""
 
 
 class Stop:
@@ -113,14 +113,14 @@ class Supervisor:
             "starting the engine (SQS and DynamoDB)",
             back_off=self._back_off or _ENGINE_BACK_OFF,
         )
+        token = secrets.token_urlsafe(32)
         launcher = self.launcher = Launcher(
             home=self._home,
-            make=lambda worker, port: self._parts.worker(worker, port, engine_url or "", model_url),
+            make=lambda worker, port: self._parts.worker(worker, port, engine_url or "", model_url, token),
             preview_port=self._preview_port,
             say=self._warn,
             back_off=self._back_off,
         )
-        token = secrets.token_urlsafe(32)
         url = await stack.enter_async_context(_served(launcher, token=token))
         dispatcher = self._parts.dispatcher(engine_url or "", url, token)
         await self._start(dispatcher, "starting the dispatcher (chat and API)")

@@ -123,9 +123,16 @@ def _parts(plan: Plan) -> Parts:
     # Queue URLs hold the engine's port, and sessions may hold the model's: both stay while they can.
     plan.home.remember("ports", {"engine": engine_port, "model": model_port})
 
-    def worker(worker_id: WorkerId, preview_port: int, engine_url: str, model_url: str | None) -> Part:
+    def worker(
+        worker_id: WorkerId, preview_port: int, engine_url: str, model_url: str | None, launcher_token: str
+    ) -> Part:
         return parts.worker(
-            plan, worker_id=worker_id, preview_port=preview_port, engine_url=engine_url, model_url=model_url
+            plan,
+            worker_id=worker_id,
+            preview_port=preview_port,
+            engine_url=engine_url,
+            model_url=model_url,
+            launcher_token=launcher_token,
         )
 
     return Parts(

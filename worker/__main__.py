@@ -5,10 +5,10 @@ Order at the end: no new work, the turn parked and pushed, deliveries given back
 """
 
 import asyncio
-import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -19,16 +19,19 @@ from contracts.records import WorkerRecord
 from contracts.words import ClientId, ProjectId, UserId, WorkerId
 from worker import aws
 from worker.agent import ClaudeAgent
+from worker.bell import Bell
 from worker.board import Board
 from worker.discovery import Discovery
 from worker.disk import Disk
 from worker.engine import Engine, Left, Pace
 from worker.errors import LeaseHeld, LeaseLost, WorkerError
+from worker.github_token import TokenSource
 from worker.inbox import SqsInbox
 from worker.lease import DynamoLease
 from worker.ledger import DynamoLedger
 from worker.life import Life
 from worker.log import bound, configure, get_logger
+from worker.memory import use_one_arena
 from worker.node import NodeMissing, find_node
 from worker.outbox import Outbox
 from worker.parts import Parts
@@ -36,6 +39,7 @@ from worker.ports import Draft, PreviewState
 from worker.preview import DevServer
 from worker.redact import Redactor
 from worker.settings import Settings, model_environment, secrets
+from worker.signals import drain_on_signals
 from worker.workspace import GitWorkspace
 
 log = get_logger()
@@ -63,6 +67,7 @@ class Worker:
         self.redactor = Redactor(secrets=secrets())
         self.board = Board()
         self.leaving = leaving
+        self.bell = Bell(aws=clients, url=row.replies_url, worker=row.worker_id)
         self.ledger = DynamoLedger(
             aws=clients,
             table=settings.table,
@@ -72,6 +77,7 @@ class Worker:
             lapsed=lease.lapsed,
             hurried=lambda: self.board.state.draining,
             redact=self.redactor.redact_value,
+            told=self.bell.told,
         )
         self.outbox = Outbox(ledger=self.ledger)
         self.workspace = self._workspace()
@@ -102,16 +108,22 @@ class Worker:
         return self.settings.workspace_path / where
 
     def _workspace(self) -> GitWorkspace:
-        token = self.settings.github_token
         return GitWorkspace(
             path=self._checkout,
             remote=self.row.repo,
             worker_id=self.row.worker_id,
-            token=lambda: token.get_secret_value() if token else None,
+            token=self._token(),
             state_dir=self.settings.own_files / "git",
             redact=self.redactor,
             lineage=self.row.lineage,
         )
+
+    def _token(self) -> Callable[[], str | None]:
+        """What git gets as its password: the one given, or one that is asked for when git needs it."""
+        fixed, url, secret = self.settings.github_token, self.settings.token_url, self.settings.token_secret
+        if fixed is None and url and secret:
+            return TokenSource(url=url, secret=secret.get_secret_value(), worker_id=self.row.worker_id)
+        return lambda: fixed.get_secret_value() if fixed else None
 
     def _agent(self) -> ClaudeAgent:
         return ClaudeAgent(
@@ -198,7 +210,7 @@ async def serve(settings: Settings) -> int:
     """Own the worker id and work until there is a reason to leave. Returns the exit status."""
     worker_id = WorkerId(settings.container_id)
     leaving = asyncio.Event()
-    _on_signals(leaving)
+    drain_on_signals(leaving)
     disk = Disk(settings.own_files)
     async with AsyncExitStack() as stack:
         clients = await stack.enter_async_context(aws.connect())
@@ -218,7 +230,8 @@ async def serve(settings: Settings) -> int:
         worker = Worker(
             settings=settings, clients=clients, lease=lease, row=row, place=disk.place, leaving=leaving
         )
-        left = await worker.life().live()
+        async with worker.bell.ringing():
+            left = await worker.life().live()
         if left is Left.LEASE_LOST and not lease.taken:
             await lease.inquire()
     if left is not Left.LEASE_LOST:
@@ -249,20 +262,6 @@ async def _acquire(lease: DynamoLease, *, disk: Disk, leaving: asyncio.Event) ->
     return None
 
 
-def _on_signals(leaving: asyncio.Event) -> None:
-    """The first SIGTERM or SIGINT drains; the second leaves at once (Claude Code dies with this process)."""
-
-    def asked_to_leave() -> None:
-        if leaving.is_set():
-            log.warning("worker_leaves_at_once")
-            os._exit(128 + signal.SIGTERM)
-        log.info("worker_draining")
-        leaving.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked_to_leave)
-
-
 def main() -> int:
     """Entry point of ``python -m worker``."""
     try:
@@ -271,6 +270,7 @@ def main() -> int:
         for problem in error.errors():
             sys.stderr.write(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}\n")
         return EXIT_USAGE
+    use_one_arena()
     configure(level=settings.log_level, redactor=Redactor(secrets=secrets()))
     try:
         return asyncio.run(serve(settings))

@@ -35,7 +35,8 @@ T = TypeVar("T")
 
 class DynamoLedger:
     """The records of one worker. ``lapsed`` tells when the lease can no longer be proved, ``hurried`` when
-    this process has to leave and may no longer wait for records that are out of reach."""
+    this process has to leave and may no longer wait for records that are out of reach. ``told`` hears of the
+    types of the events that were just written to a thread's log; it must not wait or raise."""
 
     def __init__(
         self,
@@ -48,11 +49,12 @@ class DynamoLedger:
         lapsed: Callable[[], bool],
         hurried: Callable[[], bool] = lambda: False,
         redact: Callable[[Any], Any],
+        told: Callable[[ThreadId, Sequence[str]], None] = lambda *_: None,
         retention_days: int = 0,
     ) -> None:
         self._dynamodb, self._table, self._worker = aws.dynamodb, table, worker
         self._owner, self._epoch, self._redact = owner, epoch, redact
-        self._lapsed, self._hurried = lapsed, hurried
+        self._lapsed, self._hurried, self._told = lapsed, hurried, told
         self._retention = retention_days * 86400
         self._last: dict[ThreadId, int] = {}
         self._locks: dict[ThreadId, asyncio.Lock] = {}
@@ -234,8 +236,9 @@ class DynamoLedger:
 
                 if await self._transact([*parts, row, *puts], settled=landed):
                     self._last[thread_id] = last + len(events)
-                    return
+                    break
                 del self._last[thread_id]
+        self._told(thread_id, [d.type for d in drafts])
 
     async def _transact(
         self, parts: Sequence[Any], *, settled: Callable[[], Awaitable[bool]] | None = None

@@ -267,7 +267,7 @@ class Remote:
     async def _raw(
         self, *argv: str, env: Mapping[str, str] | None = None, timeout: float = NETWORK_TIMEOUT
     ) -> Result:
-        settings, secret = self._credentials()
+        settings, secret = await in_thread(self._credentials)  # a token may have to be asked for
         return await self.git.attempt(
             *argv, env={**(env or {}), **secret}, settings=settings, timeout=timeout, interruptible=True
         )

@@ -41,6 +41,10 @@ class Settings(BaseSettings):
     """Minutes without a message or an open preview after which the worker leaves."""
     github_token: SecretStr | None = Field(default=None, validation_alias=_env("GITHUB_TOKEN"))
     """Token for git over https; reaches git through a credential helper and nothing else."""
+    token_url: str | None = None
+    """Where to ask for such a token instead, one for this worker's repository that lasts an hour."""
+    token_secret: SecretStr | None = None
+    """Proves to `token_url` which worker asks."""
 
     table: str = "branchline"
     """Name of the DynamoDB table."""

@@ -103,7 +103,7 @@ def _parts(folder: Path, options: list[str]) -> Parts:
         engine=part("engine", folder),
         model=part("model", folder),
         dispatcher=lambda engine, launcher, token: part("dispatcher", folder),
-        worker=lambda worker_id, port, engine, model: part("worker", folder, *options),
+        worker=lambda worker_id, port, engine, model, token: part("worker", folder, *options),
     )
 
 

@@ -1,0 +1,92 @@
+"""The pull request that carries a thread's work: found, else opened once as a draft. Knows no comments.
+
+GitHub holds at most one open pull request of a head and base: a repeat after a lost answer finds it.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from dispatcher.github_api import GitHub, Pull
+from dispatcher.github_errors import Rejected
+from dispatcher.posting import Undeliverable
+
+
+class Work(BaseModel):
+    """Work that was pushed: ``head`` is its branch, ``commit`` its newest commit."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    head: str
+    commit: str | None = None
+    title: str
+    body: str
+
+
+class Pulls:
+    """Pull requests of the repositories that the App is installed in."""
+
+    def __init__(self, *, github: GitHub, draft: bool) -> None:
+        self._github = github
+        self._draft = draft
+        self._lines: dict[str, tuple[dict[str, Any], str]] = {}
+
+    async def line(self, repo: str, number: int, plain: dict[str, Any]) -> str:
+        """Open or bring up to date what carries the work; one line about it for the comment.
+
+        What GitHub refuses is told in the line, so that the answer is never held back by it. Raises Later.
+        """
+        work, where = Work.model_validate(plain), f"{repo}#{number}"
+        known = self._lines.get(where)
+        if known is not None and known[0] == plain:  # the comment is edited far more often than there is work
+            return known[1]
+        try:
+            line = await self._line(repo, number, work)
+            self._lines[where] = (plain, line)
+            return line
+        except Undeliverable as error:
+            return f"Branch `{work.head}`; a pull request could not be opened: {error}"
+
+    async def _line(self, repo: str, number: int, work: Work) -> str:
+        issue = await self._github.issue(repo, number)
+        about = await self._github.pull(repo, number) if issue.pull_request is not None else None
+        if about is not None and about.is_inside and work.commit and about.head.sha == work.commit:
+            return f"The work is on this pull request's branch, `{about.head.ref}`."
+        base = about.head.ref if about is not None and about.is_inside and about.state == "open" else None
+        body = f"{work.body}\n\n{'For' if about else 'Closes'} #{number}"
+        # An issue's title names what was wanted better than the words that called for it.
+        title = issue.title if about is None and issue.title.strip() else work.title
+        found = await self._found(repo, work)
+        if found is None:
+            base = base or await self._github.default_branch(repo)
+            found = await self._open(repo, work, title=title, body=body, base=base)
+            return f"Pull request: #{found.number}"
+        if found.state != "open":
+            return f"Pull request #{found.number} is {'merged' if found.merged_at else 'closed'}."
+        await self._github.edit_pull(repo, found.number, body=body)
+        return f"Pull request: #{found.number}"
+
+    async def _found(self, repo: str, work: Work) -> Pull | None:
+        """The one that is open; else the newest, unless it was merged and there is more since."""
+        known = await self._github.pulls_of(repo, work.head)
+        opened = next((p for p in known if p.state == "open"), None)
+        if opened is not None or not known:
+            return opened
+        newest = known[0]
+        return None if newest.merged_at and newest.head.sha != work.commit else newest
+
+    async def _open(self, repo: str, work: Work, *, title: str, body: str, base: str) -> Pull:
+        async def tried(draft: bool) -> Pull:
+            return await self._github.open_pull(
+                repo, title=title[:250], body=body, head=work.head, base=base, draft=draft
+            )
+
+        try:
+            return await tried(self._draft)
+        except Rejected as error:
+            again = await self._found(repo, work)
+            if again is not None:
+                return again
+            if self._draft and "draft" in str(error).lower():  # not every plan of GitHub's has drafts
+                return await tried(False)
+            raise

@@ -1,0 +1,208 @@
+"""What is done about somebody's call on GitHub: admitted, remembered, taken in, seen with eyes.
+
+Admission is by GitHub's permission API, before anything is recorded. Everything that has to last has happened
+when ``take`` returns; the reaction may be lost. Reads no HTTP request.
+"""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import structlog
+
+from contracts.messages import Author
+from contracts.places import LinkKind
+from contracts.records import ThreadRecord
+from contracts.words import Frontend, ThreadId, WorkerId
+from dispatcher.errors import Conflict, Invalid, NotFound, TooLarge, Unavailable
+from dispatcher.github_api import GitHub
+from dispatcher.github_handed import handed
+from dispatcher.github_parse import Trigger
+from dispatcher.github_refusal import Refusal, Refusals
+from dispatcher.ingest import Post, Stopping, new_thread_id
+from dispatcher.posting import Later, Undeliverable
+from dispatcher.record import Recorded
+
+_log = structlog.get_logger(__name__)
+EYES = "eyes"
+_MAY_WRITE = ("write", "admin")
+_REACTION_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Whose:
+    """A worker and a thread of it; with project and user when the thread is still to be made."""
+
+    worker: WorkerId
+    thread_id: ThreadId
+    project: str | None = None
+    user: str | None = None
+
+
+class Intake(Protocol):
+    """Takes messages and stops in."""
+
+    async def post(self, post: Post) -> Recorded:
+        """Durable when it returns."""
+
+    async def stop(self, thread_id: ThreadId, *, through: int | None) -> Stopping:
+        """Ask for the end of everything up to a sequence."""
+
+    async def thread(self, thread_id: ThreadId) -> tuple[WorkerId, ThreadRecord]:
+        """Raises NotFound."""
+
+
+class People(Protocol):
+    """Who is who, and which worker a person has for a project."""
+
+    async def user_of(self, kind: LinkKind, name: str) -> str | None:
+        """The user behind a login."""
+
+    async def project_of(self, kind: LinkKind, name: str) -> str | None:
+        """The project behind a repository."""
+
+
+class Places(Protocol):
+    """Which thread stands where."""
+
+    async def thread_at(self, frontend: Frontend, address: str) -> tuple[WorkerId, ThreadId] | None:
+        """The worker and thread of a place."""
+
+    async def remember(
+        self, frontend: Frontend, address: str, worker: WorkerId, thread_id: ThreadId, *, after: int = 0
+    ) -> tuple[WorkerId, ThreadId]:
+        """From now on this thread is shown there, unless the place has one: then that one."""
+
+
+class Workers(Protocol):
+    """Whose worker does what."""
+
+    def worker(self, *, project: str, user: str) -> WorkerId | None:
+        """The worker of a user and project; None when the project is unknown or the user may not use it."""
+
+
+class Take:
+    """Does what a trigger asks for, if its author may ask."""
+
+    def __init__(
+        self,
+        *,
+        github: GitHub,
+        intake: Intake,
+        people: People,
+        places: Places,
+        workers: Workers,
+        refusals: Refusals,
+    ) -> None:
+        self._github = github
+        self._intake = intake
+        self._people = people
+        self._places = places
+        self._workers = workers
+        self._refusals = refusals
+
+    async def take(self, trigger: Trigger) -> str:
+        """One word on what happened. Raises Later, Undeliverable, Unavailable: then nothing was promised."""
+        if await self._github.permission(trigger.repo, trigger.login) not in _MAY_WRITE:
+            return await self._refusals.refuse(trigger, Refusal.NO_WRITE)
+        found = await self._places.thread_at(Frontend.GITHUB, trigger.address)
+        if trigger.stops:
+            return await self._stop(trigger, found)
+        if found is not None and await self._is_there(found[1]):
+            await self._places.remember(Frontend.GITHUB, trigger.address, *found)
+            return await self._post(trigger, Whose(*found))
+        whose = await self._new(trigger)
+        if isinstance(whose, Refusal):
+            return await self._refusals.refuse(trigger, whose)
+        return await self._begin(trigger, whose)
+
+    async def _new(self, trigger: Trigger) -> Whose | Refusal:
+        """The worker and id of a new thread, or why there is none."""
+        user, project = await asyncio.gather(
+            self._people.user_of(LinkKind.GITHUB_USER, trigger.login),
+            self._people.project_of(LinkKind.GITHUB_REPO, trigger.repo),
+        )
+        if project is None:
+            return Refusal.NO_PROJECT
+        if user is None:
+            return Refusal.NO_USER
+        worker = self._workers.worker(project=project, user=user)
+        if worker is None:
+            return Refusal.NO_ACCESS
+        return Whose(worker, thread_id_of(trigger), project=project, user=user)
+
+    async def _begin(self, trigger: Trigger, whose: Whose) -> str:
+        """The first message of a place: it keeps the thread that it was given first."""
+        worker, thread_id = await self._places.remember(
+            Frontend.GITHUB, trigger.address, whose.worker, whose.thread_id
+        )
+        if worker == whose.worker:
+            return await self._post(trigger, replace(whose, thread_id=thread_id))
+        if await self._is_there(thread_id):  # somebody else's call was faster
+            return await self._post(trigger, Whose(worker, thread_id))
+        raise Unavailable("Another call in this place is being taken in: deliver this one again.")
+
+    async def _post(self, trigger: Trigger, whose: Whose) -> str:
+        post = Post(
+            text=await self._text(trigger, is_first=whose.project is not None),
+            thread_id=whose.thread_id,
+            project=whose.project,
+            user=whose.user,
+            mode=trigger.mode,
+            message_id=trigger.message_id,
+            frontend=Frontend.GITHUB,
+            author=Author(id=trigger.login, name=trigger.login),
+        )
+        try:
+            await self._intake.post(post)
+        except Conflict as error:
+            if error.code != "message_id_used":
+                raise
+            return "duplicate"  # the same text of theirs; only what is quoted around it reads differently now
+        except (Invalid, TooLarge) as error:
+            _log.info("github text not usable", place=trigger.address, problem=str(error))
+            return await self._refusals.refuse(trigger, Refusal.NOT_USABLE)
+        await self._look(trigger)
+        return "accepted"
+
+    async def _text(self, trigger: Trigger, *, is_first: bool) -> str:
+        """What is handed to the worker: their words first, then what they are about, as data."""
+        safe = is_first and trigger.subject is not None and await self._is_unedited(trigger)
+        return handed(trigger, with_subject=is_first, with_body=safe)
+
+    async def _is_unedited(self, trigger: Trigger) -> bool:
+        """Whether the text above the call is what its author could see when calling."""
+        edited = await self._github.last_edit(trigger.repo, trigger.number)
+        return edited is None or edited < trigger.created
+
+    async def _is_there(self, thread_id: ThreadId) -> bool:
+        try:
+            await self._intake.thread(thread_id)
+        except NotFound:
+            return False
+        return True
+
+    async def _stop(self, trigger: Trigger, found: tuple[WorkerId, ThreadId] | None) -> str:
+        if found is None:
+            return "nothing to stop"
+        with suppress(NotFound):
+            await self._intake.stop(found[1], through=None)
+        await self._look(trigger)
+        return "stopping"
+
+    async def _look(self, trigger: Trigger) -> None:
+        """Eyes on the text. The message is durable already, so a failure is only logged."""
+        if trigger.reactions is None:
+            return
+        try:
+            async with asyncio.timeout(_REACTION_SECONDS):
+                await self._github.react(trigger.repo, trigger.reactions, EYES)
+        except (Later, Undeliverable, TimeoutError) as error:
+            _log.info("no reaction", place=trigger.address, problem=str(error))
+
+
+def thread_id_of(trigger: Trigger) -> ThreadId:
+    """A new id that a person recognizes in a list of branches: ``issue-42-k3x9m2aq``."""
+    kind = "pr" if trigger.is_pull else "issue"
+    return ThreadId(f"{kind}-{trigger.number}-{new_thread_id()[:8]}")

@@ -1,0 +1,249 @@
+"""A thread as Slack shows it: one living message for each message of a person, and at the end its answer.
+
+Pure but for the clock that tells the elapsed time. Every word of ours that stands in a Slack thread is here.
+A short answer goes into the living message; a long one becomes a post of its own, and what is too long for a
+post goes up as a file.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from contracts.events import OutcomeData, TaskEntry, ToolData
+from contracts.places import PlaceRecord
+from contracts.words import Frontend
+from dispatcher.posting import Wanted
+from dispatcher.slack_mrkdwn import MESSAGE_LIMIT, Block, answer, context, escape, section
+from dispatcher.slack_parse import ts_of
+from dispatcher.view import MessageView, Stage, ThreadView
+
+EYES = "eyes"
+STOPPING = "octagonal_sign"
+STOP = "branchline_stop"
+DIFF = "branchline_diff"
+PREVIEW = "branchline_preview"
+SHORT = 1800
+"""Characters of blocks, as JSON, up to which an answer goes into the living message."""
+_TASKS_SHOWN = 20
+_LINE = 150
+_ASIDE = 300
+_NOTICE = 150
+_MARKS = {"pending": "☐", "in_progress": "▸", "completed": "☑"}
+_ARGUMENTS = ("description", "command", "file_path", "path", "pattern", "query", "url", "subject", "prompt")
+_HEADLINES = {
+    Stage.COMPLETED: ":white_check_mark: Done",
+    Stage.STOPPED: ":octagonal_sign: Stopped",
+    Stage.FAILED: ":x: Failed",
+    Stage.REJECTED: ":no_entry: Not done",
+}
+
+
+def utc_now() -> datetime:
+    """The time, with its zone."""
+    return datetime.now(UTC)
+
+
+class SlackDialect:
+    """``now`` tells the time; it is used for the elapsed time that people see, and for nothing else."""
+
+    def __init__(self, *, now: Callable[[], datetime] = utc_now) -> None:
+        self._now = now
+
+    def wanted(self, view: ThreadView, place: PlaceRecord) -> list[Wanted]:
+        """Every post of the place, in the order of the messages."""
+        open_here = (m for m in view.messages if not place.is_done(m.message_id, sequence=m.sequence))
+        return [post for message in open_here for post in self._posts(message, view=view, place=place)]
+
+    def _posts(self, message: MessageView, *, view: ThreadView, place: PlaceRecord) -> Iterable[Wanted]:
+        channel = place.address.split("/")[1]
+        eyes = (EYES,) if ts_of(message.message_id, channel=channel) else ()
+        if message.final is None or message.together_with:
+            yield _living(message, _unfinished(message, view, self._now()), eyes, final=message.is_over)
+            return
+        blocks, whole = answer(_answer_text(message), limit=MESSAGE_LIMIT)
+        end = [*_asides(message.final), context(_proof(message.final, view)), *_buttons(message, view)]
+        if whole and len(str(blocks)) <= SHORT:
+            told = [_headline(message), *_tasks(message.tasks), *blocks, *end]
+            yield _living(message, told, eyes, final=True, said=_answer_text(message))
+            return
+        below = "The answer is below." if blocks else "The answer is in the file below."
+        yield _living(message, [_headline(message), *_tasks(message.tasks), context(below)], eyes)
+        yield from _long(message, blocks=blocks, whole=whole, end=end)
+
+
+def _long(message: MessageView, *, blocks: list[Block], whole: bool, end: list[Block]) -> Iterable[Wanted]:
+    rest = [] if whole else [context("The whole answer is in the file below.")]
+    body = {"text": _notice(_answer_text(message)), "blocks": [*blocks, *rest, *end]}
+    yield Wanted(
+        key=f"answer:{message.message_id}:1",
+        body=body,
+        message_id=message.message_id,
+        final=whole,
+        at_once=True,
+    )
+    if not whole:
+        file = {"name": f"answer-{message.sequence}.md", "content": _answer_text(message)}
+        yield Wanted(
+            key=f"file:{message.message_id}",
+            body={"file": file},
+            message_id=message.message_id,
+            final=True,
+            at_once=True,
+        )
+
+
+def _living(
+    message: MessageView,
+    blocks: list[Block],
+    reactions: tuple[str, ...],
+    *,
+    final: bool = False,
+    said: str = "",
+) -> Wanted:
+    working = message.stage is Stage.RUNNING
+    return Wanted(
+        key=f"living:{message.message_id}",
+        body={
+            "text": _notice(said or blocks[0]["text"]["text"]),
+            "blocks": blocks,
+            "status": "is working…" if working else "",
+        },
+        message_id=message.message_id,
+        final=final,
+        reactions=reactions,
+    )
+
+
+def _unfinished(message: MessageView, view: ThreadView, now: datetime) -> list[Block]:
+    if message.together_with:
+        return [section(_together(message, view))]
+    told = [section(_stage(message, view, now))]
+    if message.frontend is not Frontend.SLACK:
+        told.append(context(f"{escape(message.author.name)}, elsewhere: {escape(_short(message.text))}"))
+    if message.step is not None:
+        told.append(context(f"▸ {_step(message.step)}"))
+    return [*told, *_tasks(message.tasks), *_buttons(message, view)]
+
+
+def _together(message: MessageView, view: ThreadView) -> str:
+    beside = view.message(message.together_with) if message.together_with else None
+    which = f"“{escape(_short(beside.text))}”" if beside else "the message before"
+    return f"Answered together with {which}." if message.is_over else f"Passed on to the work on {which}."
+
+
+def _stage(message: MessageView, view: ThreadView, now: datetime) -> str:
+    note = f"\n{escape(_short(message.note, _ASIDE))}" if message.note else ""
+    match message.stage:
+        case Stage.RUNNING:
+            since = elapsed(now - message.started) if message.started else ""
+            return f":hourglass_flowing_sand: Working{f' · {since}' if since else ''}{note}"
+        case Stage.PAUSED:
+            return f":double_vertical_bar: Paused{note}"
+        case Stage.QUEUED:
+            place = f"queued behind {message.ahead}" if message.ahead else "next in line"
+            return _waiting(f":eyes: Received, {place}.", view)
+        case _:
+            return _waiting(":eyes: Received.", view)
+
+
+def _waiting(text: str, view: ThreadView) -> str:
+    return f"{text} {escape(view.worker)}" if view.worker else text
+
+
+def _headline(message: MessageView) -> Block:
+    return section(_HEADLINES[message.stage])
+
+
+def _answer_text(message: MessageView) -> str:
+    return (message.final.text if message.final else "") or message.said
+
+
+def _tasks(tasks: tuple[TaskEntry, ...]) -> list[Block]:
+    if not tasks:
+        return []
+    # The ones that are done give way first, because what is being done must be seen.
+    left_out = max(0, len(tasks) - _TASKS_SHOWN)
+    lines = [f"{_MARKS[task.status]} {escape(_short(task.subject))}" for task in tasks[left_out:]]
+    before = [f"… {left_out} before"] if left_out else []
+    return [section("\n".join([*before, *lines])[:2900])]
+
+
+def _step(step: ToolData) -> str:
+    found = (step.input.get(name) for name in _ARGUMENTS)
+    argument = next((text for text in found if isinstance(text, str) and text.strip()), "")
+    return f"{escape(step.name)} {escape(_short(argument))}".strip()
+
+
+def _asides(final: OutcomeData) -> list[Block]:
+    """What went wrong beside the answer, and what else is worth saying."""
+    told = [f":warning: {escape(_short(final.problem, _ASIDE))}"] if final.problem else []
+    told += [escape(_short(final.note, _ASIDE))] if final.note else []
+    return [context("\n".join(told))] if told else []
+
+
+def _proof(final: OutcomeData, view: ThreadView) -> str:
+    """What was done, in a line: branch, commit, size, pushed or why not, time, tokens, cost, preview."""
+    told = [f"`{escape(final.branch)}`"] if final.branch else []
+    if final.changed:
+        told += [f"commit `{final.commit[:8]}`"] if final.commit else ["no commit"]
+        files = "1 file" if final.files == 1 else f"{final.files} files"
+        told += [f"{files}, +{final.insertions} -{final.deletions}", _pushed(final)]
+    elif not final.note:
+        told.append("nothing changed")
+    told.append(elapsed(timedelta(milliseconds=final.duration_ms)))
+    told.append(f"{_count(final.input_tokens + final.output_tokens)} tokens")
+    told.append(f"${final.cost_usd:.2f}" if final.cost_usd >= 0.01 else f"${final.cost_usd:.4f}")
+    if view.preview_url and _is_link(view.preview_url):
+        told.append(f"<{escape(view.preview_url)}|preview>")
+    return " · ".join(told)
+
+
+def _pushed(final: OutcomeData) -> str:
+    if final.pushed:
+        return "pushed"
+    return f"not pushed: {escape(_short(final.problem))}" if final.problem else "not pushed"
+
+
+def _buttons(message: MessageView, view: ThreadView) -> list[Block]:
+    found: list[dict[str, Any]] = []
+    if message.final is None:
+        found.append({**_button("Stop", STOP, value=str(message.sequence)), "style": "danger"})
+    elif message.final.changed and message.final.commit:
+        found.append(_button("Show diff", DIFF, value=str(message.sequence)))
+    if view.preview_url and _is_link(view.preview_url):
+        found.append({**_button("Open preview", PREVIEW), "url": view.preview_url})
+    return [{"type": "actions", "elements": found}] if found else []
+
+
+def _button(label: str, action: str, **more: str) -> dict[str, Any]:
+    return {"type": "button", "text": {"type": "plain_text", "text": label}, "action_id": action, **more}
+
+
+def _is_link(url: str) -> bool:
+    return url.startswith(("http://", "https://")) and len(url) <= 1500
+
+
+def _notice(text: str) -> str:
+    """The line that a notification shows."""
+    return escape(_short(text, _NOTICE)) if text.strip() else "Done"
+
+
+def _short(text: str, limit: int = _LINE) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def _count(number: int) -> str:
+    return f"{number / 1000:.1f}k" if number >= 1000 else str(number)
+
+
+def elapsed(time: timedelta) -> str:
+    """A duration for people; whole seconds, and whole minutes from an hour on."""
+    seconds = max(0, int(time.total_seconds()))
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, seconds = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"

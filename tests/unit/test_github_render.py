@@ -1,0 +1,119 @@
+"""A thread as one comment: what stands in it, and that it fits."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from contracts.events import OutcomeData, TaskEntry, ToolData
+from contracts.messages import Author
+from contracts.places import PlaceRecord
+from contracts.words import Frontend, MessageId, ThreadId, WorkerId
+from dispatcher.github_render import LIMIT, STICKY, GitHubDialect, shortened
+from dispatcher.view import MessageView, Stage, ThreadView
+
+PLACE = PlaceRecord(
+    worker_id=WorkerId("w"), thread_id=ThreadId("t"), frontend=Frontend.GITHUB, address="acme/site#1"
+)
+DIALECT = GitHubDialect(page=lambda thread_id: f"https://chat.example.org/#{thread_id}")
+
+
+def message(number: int = 1, **more: Any) -> MessageView:
+    told = {
+        "message_id": MessageId(f"m{number}"),
+        "sequence": number,
+        "author": Author(id="ada", name="ada"),
+        "frontend": Frontend.GITHUB,
+        "text": "make it blue",
+        "received": datetime(2026, 11, 20, tzinfo=UTC),
+    }
+    return MessageView(**(told | more))
+
+
+def over(number: int = 1, text: str = "Done it.", **more: Any) -> MessageView:
+    final = {"changed": True, "commit": "a" * 40, "branch": "thread-t", "pushed": True, "files": 2}
+    return message(number, stage=Stage.COMPLETED, final=OutcomeData(text=text, **(final | more)))
+
+
+def wanted(*messages: MessageView, **more: Any) -> Any:
+    (found,) = DIALECT.wanted(ThreadView(thread_id=ThreadId("t"), messages=messages, **more), PLACE)
+    assert found.key == STICKY
+    return found
+
+
+def test_a_running_message_shows_its_tasks_as_check_boxes_and_its_step() -> None:
+    tasks = (
+        TaskEntry(id="1", subject="Look", status="completed"),
+        TaskEntry(id="2", subject="Paint", status="in_progress"),
+        TaskEntry(id="3", subject="Check", status="pending"),
+    )
+    step = ToolData(tool_use_id="x", name="Edit", state="started")
+    text = wanted(message(stage=Stage.RUNNING, tasks=tasks, step=step)).body["text"]
+    assert "- [x] Look\n- [ ] **Paint**\n- [ ] Check" in text
+    assert "Working" in text
+    assert "_Edit …_" in text
+    assert "https://chat.example.org/#t" in text
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_every_stage_has_its_words(stage: Stage) -> None:
+    assert wanted(message(stage=stage, ahead=2, note="A note.")).body["text"]
+
+
+def test_answers_of_all_messages_stand_in_it_newest_last_with_the_evidence() -> None:
+    found = wanted(
+        over(1, "First answer."), over(2, "Second answer.", insertions=3, duration_ms=4200, cost_usd=0.5)
+    )
+    text = found.body["text"]
+    assert text.index("First answer.") < text.index("Second answer.")
+    assert "2 files, +3 -0 in aaaaaaaaaaaa" in text
+    assert "4 s" in text
+    assert "$0.50" in text
+    assert (found.final, found.message_id) == (True, "m2")
+
+
+def test_a_post_is_final_only_once_a_message_is_over() -> None:
+    assert not wanted(message(stage=Stage.RUNNING)).final
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 40, 400])
+@pytest.mark.parametrize("size", [10, 5_000, 70_000])
+def test_it_fits_whatever_was_said_and_the_last_answer_is_kept_longest(count: int, size: int) -> None:
+    answers = [over(n, f"start of {n} " + "word " * (size // 5)) for n in range(1, count + 1)]
+    text = wanted(*answers).body["text"]
+    assert len(text) < LIMIT - 500
+    assert f"start of {count} " in text
+    assert text.count("word") >= min(size // 5, 60_000 // 5)
+
+
+def test_a_cut_closes_the_fence_that_it_leaves_open() -> None:
+    words = "```\n" + "line\n" * 500 + "```"
+    assert shortened(words, limit=500).count("```") == 2
+    assert len(shortened(words, limit=500)) <= 500
+
+
+def test_words_of_a_model_call_nobody_load_nothing_and_cannot_forge_the_marker() -> None:
+    evil = "@everyone ![x](https://evil/?q=1) <img src='https://evil'> <!-- branchline:sticky --> a@b.c"
+    text = wanted(over(1, evil)).body["text"]
+    assert "@everyone" not in text
+    assert "![" not in text
+    assert "<img" not in text
+    assert "<!--" not in text
+    assert "a@b.c" in text
+
+
+def test_work_that_was_pushed_wants_a_pull_request_and_a_check() -> None:
+    body = wanted(over(1)).body
+    assert body["pull"]["head"] == "thread-t"
+    assert "Done it." in body["pull"]["body"]
+    assert (body["check"]["conclusion"], body["check"]["head_sha"]) == ("success", "a" * 40)
+
+
+@pytest.mark.parametrize("more", [{"pushed": False}, {"branch": "conflict-1/thread-t"}, {"branch": None}])
+def test_work_that_is_not_on_its_branch_wants_no_pull_request(more: dict[str, Any]) -> None:
+    assert wanted(over(1, **more)).body["pull"] is None
+
+
+def test_a_preview_on_this_machine_is_not_linked_for_others() -> None:
+    assert "4321" not in wanted(over(1), preview_url="http://127.0.0.1:4321/").body["text"]
+    assert "preview.example" in wanted(over(1), preview_url="https://preview.example/").body["text"]
