@@ -13,16 +13,15 @@ import structlog
 
 from contracts.messages import Author
 from contracts.places import LinkKind
-from contracts.records import ThreadRecord
 from contracts.words import Frontend, ThreadId, WorkerId
 from dispatcher.errors import Conflict, Invalid, NotFound, TooLarge, Unavailable
 from dispatcher.github_api import GitHub
 from dispatcher.github_handed import handed
 from dispatcher.github_parse import Trigger
 from dispatcher.github_refusal import Refusal, Refusals
-from dispatcher.ingest import Post, Stopping, new_thread_id
+from dispatcher.ingest import Post, new_thread_id
 from dispatcher.posting import Later, Undeliverable
-from dispatcher.record import Recorded
+from dispatcher.seams import Intake, People, Places
 
 _log = structlog.get_logger(__name__)
 EYES = "eyes"
@@ -38,41 +37,6 @@ class Whose:
     thread_id: ThreadId
     project: str | None = None
     user: str | None = None
-
-
-class Intake(Protocol):
-    """Takes messages and stops in."""
-
-    async def post(self, post: Post) -> Recorded:
-        """Durable when it returns."""
-
-    async def stop(self, thread_id: ThreadId, *, through: int | None) -> Stopping:
-        """Ask for the end of everything up to a sequence."""
-
-    async def thread(self, thread_id: ThreadId) -> tuple[WorkerId, ThreadRecord]:
-        """Raises NotFound."""
-
-
-class People(Protocol):
-    """Who is who, and which worker a person has for a project."""
-
-    async def user_of(self, kind: LinkKind, name: str) -> str | None:
-        """The user behind a login."""
-
-    async def project_of(self, kind: LinkKind, name: str) -> str | None:
-        """The project behind a repository."""
-
-
-class Places(Protocol):
-    """Which thread stands where."""
-
-    async def thread_at(self, frontend: Frontend, address: str) -> tuple[WorkerId, ThreadId] | None:
-        """The worker and thread of a place."""
-
-    async def remember(
-        self, frontend: Frontend, address: str, worker: WorkerId, thread_id: ThreadId, *, after: int = 0
-    ) -> tuple[WorkerId, ThreadId]:
-        """From now on this thread is shown there, unless the place has one: then that one."""
 
 
 class Workers(Protocol):

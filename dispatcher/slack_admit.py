@@ -11,52 +11,17 @@ from typing import Protocol
 from contracts.events import Event
 from contracts.places import LinkKind
 from contracts.records import MessageRecord, ThreadRecord, WorkerRecord
-from contracts.words import Frontend, ThreadId, WorkerId
+from contracts.words import ThreadId, WorkerId
 from dispatcher import route
 from dispatcher import slack_words as words
 from dispatcher.errors import NotFound
-from dispatcher.ingest import Post, Stopping, new_thread_id
-from dispatcher.record import Recorded
+from dispatcher.ingest import new_thread_id
+from dispatcher.seams import Intake, People
 from dispatcher.settings import Settings
 from dispatcher.slack_parse import Pressed, Said
 
 _LOOKS = 10
 _LOOK_SECONDS = 0.15
-
-
-class Ingest(Protocol):
-    """Takes messages and stops in."""
-
-    async def post(self, post: Post) -> Recorded:
-        """Durable when it returns."""
-
-    async def stop(self, thread_id: ThreadId, *, through: int | None) -> Stopping:
-        """Ask for the end of everything up to a sequence."""
-
-    async def thread(self, thread_id: ThreadId) -> tuple[WorkerId, ThreadRecord]:
-        """Raises NotFound."""
-
-
-class People(Protocol):
-    """Who is who."""
-
-    async def user_of(self, kind: LinkKind, name: str) -> str | None:
-        """The user behind an outside name."""
-
-    async def project_of(self, kind: LinkKind, name: str) -> str | None:
-        """The project behind an outside name."""
-
-
-class Places(Protocol):
-    """Which thread stands where."""
-
-    async def thread_at(self, frontend: Frontend, address: str) -> tuple[WorkerId, ThreadId] | None:
-        """The thread that a place belongs to."""
-
-    async def remember(
-        self, frontend: Frontend, address: str, worker: WorkerId, thread_id: ThreadId
-    ) -> tuple[WorkerId, ThreadId]:
-        """Show this thread there, unless the place has one already; which one it is."""
 
 
 class Log(Protocol):
@@ -89,7 +54,7 @@ class No(Exception):
 class Admission:
     """Decides who may write where."""
 
-    def __init__(self, *, settings: Settings, ingest: Ingest, people: People) -> None:
+    def __init__(self, *, settings: Settings, ingest: Intake, people: People) -> None:
         self._settings = settings
         self._ingest = ingest
         self._people = people

@@ -15,8 +15,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from dispatcher.errors import DispatcherError, Invalid, TooLarge
+from dispatcher.seams import Intake, People, Places
 from dispatcher.settings import Settings
-from dispatcher.slack_admit import Ingest, Log, People, Places
+from dispatcher.slack_admit import Log
 from dispatcher.slack_parse import Challenge, parse
 from dispatcher.slack_settings import SlackSettings
 from dispatcher.slack_take import Aside, SlackTaking
@@ -51,7 +52,7 @@ class SlackIn:
         *,
         settings: Settings,
         slack: SlackSettings,
-        ingest: Ingest,
+        ingest: Intake,
         people: People,
         places: Places,
         log: Log,

@@ -17,8 +17,9 @@ from dispatcher import route
 from dispatcher import slack_words as words
 from dispatcher.errors import Conflict, DispatcherError
 from dispatcher.ingest import Post
+from dispatcher.seams import Intake, People, Places
 from dispatcher.settings import Settings
-from dispatcher.slack_admit import Admission, Goal, Ingest, Log, No, People, Places
+from dispatcher.slack_admit import Admission, Goal, Log, No
 from dispatcher.slack_mrkdwn import escape
 from dispatcher.slack_parse import Asks, Challenge, Changed, Ignored, Meaning, Pressed, Said, ts_of
 from dispatcher.slack_render import DIFF, EYES, STOP, STOPPING
@@ -44,7 +45,7 @@ class SlackTaking:
     """Takes in what Slack says."""
 
     def __init__(
-        self, *, settings: Settings, ingest: Ingest, people: People, places: Places, log: Log
+        self, *, settings: Settings, ingest: Intake, people: People, places: Places, log: Log
     ) -> None:
         self._admission = Admission(settings=settings, ingest=ingest, people=people)
         self._ingest = ingest

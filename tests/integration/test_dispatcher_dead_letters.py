@@ -7,25 +7,13 @@ import pytest
 
 from contracts.words import ThreadId
 from dispatcher.verdicts import REDRIVES
-from tests.fakes.dispatcher import FakeLauncher, running_launcher
-from tests.fakes.engine import EngineProcess, fresh_account, running_engine, wait_until
+from tests.fakes.dispatcher import FakeLauncher
+from tests.fakes.engine import EngineProcess, fresh_account, wait_until
 from tests.integration.dispatcher_lab import WORKER, Lab, lab
 from tests.integration.letters_lab import Post, pointer, post_of
 
 QUICK = {"BRANCHLINE_SWEEP_SECONDS": "0.2"}
 SECRET = "sk-ant-api03-" + "x1" * 20
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    with running_engine(tmp_path_factory.mktemp("engine")) as engine:
-        yield engine
-
-
-@pytest.fixture
-def launcher() -> Iterator[FakeLauncher]:
-    with running_launcher() as launcher:
-        yield launcher
 
 
 @pytest.fixture

@@ -9,14 +9,8 @@ import pytest
 
 from contracts import records
 from tests.fakes.dispatcher import running_dispatcher, running_launcher
-from tests.fakes.engine import EngineProcess, running_engine
+from tests.fakes.engine import EngineProcess
 from tests.integration.dispatcher_lab import WORKER, Lab, lab
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    with running_engine(tmp_path_factory.mktemp("engine")) as engine:
-        yield engine
 
 
 @pytest.fixture(scope="module")

@@ -6,29 +6,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.fakes.dispatcher import FakeLauncher, running_dispatcher, running_launcher
+from tests.fakes.dispatcher import FakeLauncher, running_dispatcher
 from tests.fakes.engine import EngineProcess, aws_client, fresh_account, running_engine, wait_until
 from tests.integration.dispatcher_lab import WORKER, Gate, Lab, lab
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    with running_engine(tmp_path_factory.mktemp("engine")) as engine:
-        yield engine
-
-
-@pytest.fixture
-def launcher() -> Iterator[FakeLauncher]:
-    with running_launcher() as launcher:
-        yield launcher
-
-
-@pytest.fixture
-def site(engine: EngineProcess, launcher: FakeLauncher, tmp_path: Path) -> Iterator[Lab]:
-    with lab(engine, launcher, tmp_path) as site:
-        yield site
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -16,12 +15,6 @@ from tests.fakes.dispatcher import environment, running_dispatcher
 from tests.fakes.engine import EngineProcess, fresh_account, running_engine, wait_until
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    with running_engine(tmp_path_factory.mktemp("engine")) as engine:
-        yield engine
 
 
 def started(env: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -18,18 +18,12 @@ from dispatcher.record import Recorder
 from dispatcher.streams import Streams
 from dispatcher.table import Table
 from tests.fakes.dispatcher import FakeLauncher, running_launcher
-from tests.fakes.engine import EngineProcess, running_engine
+from tests.fakes.engine import EngineProcess
 from tests.integration.dispatcher_lab import TABLE, WORKER, Lab, lab, table_of
 
 THREAD = ThreadId("a")
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Unused by HTTP; without it each client would read all certificates of the machine."""
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    with running_engine(tmp_path_factory.mktemp("engine")) as engine:
-        yield engine
 
 
 @pytest.fixture(scope="module")

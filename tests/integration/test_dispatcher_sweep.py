@@ -18,26 +18,14 @@ from dispatcher.record import Recorder
 from dispatcher.verdicts import LOOKS, WAKES_AT_ONCE
 from dispatcher.wake import Wake
 from fleet.ports import any_free
-from tests.fakes.dispatcher import FakeLauncher, environment, running_dispatcher, running_launcher
-from tests.fakes.engine import EngineProcess, aws_client, fresh_account, running_engine, wait_until
+from tests.fakes.dispatcher import FakeLauncher, environment, running_dispatcher
+from tests.fakes.engine import EngineProcess, aws_client, fresh_account, wait_until
 from tests.fakes.fleet_records import TABLE
 from tests.integration import dispatcher_lab
 from tests.integration.dispatcher_lab import WORKER, lab, table_of
 from tests.integration.worker_lab import Lab, worker_lab
 
 QUICK = {"BRANCHLINE_SWEEP_SECONDS": "0.2"}
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    with running_engine(tmp_path_factory.mktemp("engine")) as engine:
-        yield engine
-
-
-@pytest.fixture
-def launcher() -> Iterator[FakeLauncher]:
-    with running_launcher() as launcher:
-        yield launcher
 
 
 @pytest.fixture

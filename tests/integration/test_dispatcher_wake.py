@@ -1,32 +1,11 @@
 """Whoever has work and no living worker gets one."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from contracts import records
-from tests.fakes.dispatcher import FakeLauncher, running_launcher
-from tests.fakes.engine import EngineProcess, fresh_account, running_engine, wait_until
+from tests.fakes.dispatcher import FakeLauncher
+from tests.fakes.engine import EngineProcess, fresh_account, wait_until
 from tests.integration.dispatcher_lab import WORKER, Lab, lab
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    with running_engine(tmp_path_factory.mktemp("engine")) as engine:
-        yield engine
-
-
-@pytest.fixture
-def launcher() -> Iterator[FakeLauncher]:
-    with running_launcher() as launcher:
-        yield launcher
-
-
-@pytest.fixture
-def site(engine: EngineProcess, launcher: FakeLauncher, tmp_path: Path) -> Iterator[Lab]:
-    with lab(engine, launcher, tmp_path) as site:
-        yield site
 
 
 def test_a_worker_that_is_up_is_not_woken(site: Lab) -> None:

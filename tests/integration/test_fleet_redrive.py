@@ -11,17 +11,11 @@ import pytest
 
 from fleet.ports import any_free
 from tests.fakes.dispatcher import running_launcher
-from tests.fakes.engine import EngineProcess, running_engine
+from tests.fakes.engine import EngineProcess
 from tests.integration.dispatcher_lab import Lab, lab
 from tests.integration.letters_lab import Post, pointer, post_of
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    with running_engine(tmp_path_factory.mktemp("engine")) as engine:
-        yield engine
 
 
 @pytest.fixture

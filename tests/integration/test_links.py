@@ -11,7 +11,7 @@ from contracts.places import LinkKind, canonical
 from dispatcher.errors import Invalid
 from dispatcher.people import People
 from tests.fakes.dispatcher import running_launcher
-from tests.fakes.engine import EngineProcess, running_engine
+from tests.fakes.engine import EngineProcess
 from tests.integration.dispatcher_lab import Lab as Site
 from tests.integration.dispatcher_lab import lab as dispatcher
 from tests.integration.replies_lab import TABLE, lab
@@ -87,12 +87,6 @@ def test_a_file_with_a_name_that_cannot_be_is_refused() -> None:
 
 
 # -------------------------------------------------------------------- the command
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    with running_engine(tmp_path_factory.mktemp("engine")) as engine:
-        yield engine
 
 
 @pytest.fixture
