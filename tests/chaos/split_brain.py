@@ -62,12 +62,19 @@ class SplitBrain:
         await until(lambda: successor.epoch is not None or not successor.alive, seconds=_PATIENCE)
         await asyncio.sleep(dice.uniform(0, 2.5))
         owner.wake()
-        if not await until(lambda: not owner.alive, seconds=_PATIENCE):
+        if not await until(lambda: _gone(owner), seconds=_PATIENCE):
             self.stage.history.note(f"{seat.worker} (pid {owner.pid}) lost its id and did not leave")
             owner.kill()
         self.done += 1
         self.stage.history.add("bench", "round", number=self.done, worker=seat.worker)
         return successor
+
+
+def _gone(owner: Member) -> bool:
+    """Whether it has left; one that came to its failpoint only now stands still once more, and is woken."""
+    if owner.alive and owner.stopped:
+        owner.wake()
+    return not owner.alive
 
 
 def _other(seat: Seat) -> str:
