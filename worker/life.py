@@ -20,6 +20,7 @@ from worker.errors import LeaseLost, WorkerError, WorkspaceError
 from worker.inbox import SqsInbox
 from worker.lease import DynamoLease
 from worker.log import get_logger
+from worker.memory import keep_what_is_loaded
 from worker.outbox import Outbox
 from worker.ports import Draft, Ledger, Preview, Workspace
 
@@ -100,6 +101,7 @@ class Life:
         self._preview.switched()
         await self._catch_up()
         await self._tell_waiting("worker.ready", epoch=self._lease.epoch)
+        keep_what_is_loaded()
         log.info("worker_ready", checkout=str(self._workspace.path))
 
     async def _tell_waiting(self, type_: str, **more: object) -> None:
