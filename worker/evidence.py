@@ -96,10 +96,12 @@ class Evidence:
         return {line for found in own for line in found if line.startswith(prefix)} if own else None
 
     async def described(self, sha: str, *, branch: str, base: str) -> Commit:
-        """One commit as the engine wants it, with counts against ``base``."""
-        stat = await self.git.run(
-            "diff-tree", "-r", "-M", "--shortstat", "--no-ext-diff", "--no-textconv", base, sha, "--"
-        )
+        """One commit as the engine wants it, with counts against ``base``; against its parent where ``base``
+        is not known (another disk's, never pushed): what stands must not fail for want of a number."""
+        argv = ("diff-tree", "-r", "-M", "--shortstat", "--no-ext-diff", "--no-textconv")
+        stat = await self.git.attempt(*argv, base, sha, "--")
+        if stat.status:
+            stat = await self.git.run(*argv, f"{sha}^", sha, "--")
         counts = {noun: int(number) for number, noun in _COUNTS.findall(stat.text)}
         told = await self.git.run("log", "-1", "--format=%b", sha, "--")
         body = told.out.decode("utf-8", "replace").strip("\n").rpartition("\n\n")[0]

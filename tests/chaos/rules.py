@@ -46,12 +46,19 @@ def one_commit(found: Found) -> Iterator[str]:
         own = places.pop(message.thread_id, set())
         if len(own) > 1:
             yield f"{message.message_id} has {len(own)} commits: {sorted(own)}"
-        if not own and message.files and _completed(found, message):
+        if not own and message.files and _completed(found, message) and not _done_before(found, message):
             yield f"{message.message_id} in {message.thread_id} is completed and has no commit"
         for thread in (t for t, shas in places.items() if shas):
             yield f"{message.message_id} of {message.thread_id} has a commit in {thread}"
     for thread in found.commits:
         yield from _order(found, thread)
+
+
+def _done_before(found: Found, message: Posted) -> bool:
+    """Whether a steering message's work stood in the tree before its own turn: a turn had taken it in and was
+    given up, its checkpoint stayed. Then there is nothing left to commit."""
+    tree = found.trees.get(message.thread_id, {})
+    return message.mode is Mode.STEER and all(tree.get(p) == text for p, text in message.files.items())
 
 
 def _order(found: Found, thread: str) -> Iterator[str]:

@@ -500,3 +500,12 @@ async def test_evidence_says_which_branch_of_the_remote_holds_it(lab):
     await elsewhere.fetch()
     found = await elsewhere.find(thread_id=A, message_id=M)
     assert (found.sha, found.stands_on) == (made.sha, "thread-a")
+
+
+async def test_a_turn_that_began_from_a_commit_of_another_disk_ends_with_one_commit(lab):
+    worker = await lab.ready()
+    await worker.switch(A)
+    write(worker.path, a_txt="a\n")
+    made = await end_turn(worker, "1" * 40)
+    assert (made.files, made.insertions) == (1, 1)
+    assert git(worker.path, "log", "--format=%s", "origin/main..thread-a") == "Change it"
