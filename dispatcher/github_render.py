@@ -12,6 +12,7 @@ from typing import Any
 from contracts.places import PlaceRecord
 from contracts.words import ThreadId
 from dispatcher.github_clean import one_line
+from dispatcher.github_handed import own_words
 from dispatcher.posting import Wanted
 from dispatcher.view import MessageView, Stage, ThreadView
 
@@ -100,7 +101,7 @@ def text(view: ThreadView, *, page: str | None) -> str:
 
 
 def _section(message: MessageView, *, limit: int | None) -> str:
-    asked = one_line(_quiet(message.text), limit=140)
+    asked = one_line(_quiet(own_words(message.text)), limit=140)
     lines = [f"**{_HEADS[message.stage]}**{_ahead(message)} · {_author(message)}: {asked}"]
     if message.note and not message.is_over:
         lines.append(f"> {one_line(_quiet(message.note), limit=400)}")

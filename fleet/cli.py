@@ -20,6 +20,7 @@ from contracts.words import Mode, Outcome
 from fleet import doctor as doctor_checks
 from fleet import link
 from fleet import redrive as letters
+from fleet import simulate as simulated
 from fleet.client import Client
 from fleet.problem import FAILED, USAGE, Problem
 from fleet.render import Transcript, clean, is_final
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 
 app.add_typer(link.app, name="link")
+app.add_typer(simulated.app, name="simulate")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON instead of text.")]
 ThreadName = Annotated[str, typer.Argument(metavar="THREAD", help="Id of the thread.")]
@@ -58,6 +60,12 @@ def up(
     runtime: Annotated[str, typer.Option(help="What a worker runs in: process.")] = "process",
     port: Annotated[int | None, typer.Option(help="Port of the chat and the API (8080).")] = None,
     preview_port: Annotated[int | None, typer.Option(help="Port of the preview (4321).")] = None,
+    simulate: Annotated[
+        bool,
+        typer.Option(
+            "--simulate", envvar="BRANCHLINE_SIMULATE", help="With a simulated Slack and GitHub, to try both."
+        ),
+    ] = False,
 ) -> None:
     """Run everything on this machine until Ctrl-C: engine, dispatcher, workers, preview.
 
@@ -66,7 +74,9 @@ def up(
     if runtime != "process":
         raise Problem(f'the runtime "{runtime}" is not known; use --runtime process.', code=USAGE)
     settings = load(port=port, preview_port=preview_port)
-    asyncio.run(run_fleet(settings=settings, repo=repo, outside=dict(os.environ), screen=Screen()))
+    asyncio.run(
+        run_fleet(settings=settings, repo=repo, outside=dict(os.environ), screen=Screen(), simulate=simulate)
+    )
 
 
 @app.command()

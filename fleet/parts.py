@@ -17,18 +17,23 @@ from fleet.home import Home
 from fleet.problem import Problem
 from fleet.project import Project
 from fleet.settings import ROOT, Settings
+from fleet.simulation import Simulation
 
 DISPATCHER_GRACE = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What does not change while the fleet runs. ``outside`` is the environment ``up`` was started in."""
+    """What does not change while the fleet runs. ``outside`` is the environment ``up`` was started in.
+
+    ``simulation``: Slack and GitHub are simulated.
+    """
 
     settings: Settings
     home: Home
     project: Project
     outside: Mapping[str, str]
+    simulation: Simulation | None = None
 
     @property
     def offline(self) -> bool:
@@ -65,6 +70,17 @@ def model(plan: Plan, *, port: int) -> Part:
     )
 
 
+def standin(plan: Plan) -> Part:
+    """The simulated Slack and GitHub; what they have to know stands in the home."""
+    return Part(
+        name="standin",
+        argv=(sys.executable, "-m", "fleet.standin"),
+        env=environment.minimal(plan.outside),
+        cwd=ROOT,
+        ready=ready_line,
+    )
+
+
 def dispatcher(plan: Plan, *, engine_url: str, launcher_url: str, launcher_token: str) -> Part:
     """The dispatcher: chat page, API and frontends."""
     settings = plan.settings
@@ -76,6 +92,7 @@ def dispatcher(plan: Plan, *, engine_url: str, launcher_url: str, launcher_token
         "BRANCHLINE_LAUNCHER_TOKEN": launcher_token,
         "BRANCHLINE_DIE_WITH_PARENT": "1",
         **_who(plan.project),
+        **(plan.simulation.for_dispatcher() if plan.simulation is not None else {}),
         **({"BRANCHLINE_OFFLINE_MODEL": "1"} if plan.offline else {}),
     }
     return Part(

@@ -73,6 +73,9 @@ class Screen:
                 self.say(f"{name}: {value.plain}")
         # Outside of the frame, where a line can be copied whole.
         self.say(f"Try:  {_example_line(plan)}", style="bold")
+        if plan.simulation is not None:
+            self.say(f"      {_example_line(plan, words='simulate slack')}", style="bold")
+            self.say(f"      {_example_line(plan, words='simulate github')}", style="bold")
         self.say("Stop: Ctrl-C here; what is under way is saved and goes on at the next start.")
 
 
@@ -111,10 +114,10 @@ def _model(plan: Plan) -> Text:
     )
 
 
-def _example_line(plan: Plan) -> str:
+def _example_line(plan: Plan, *, words: str = "send") -> str:
     port = plan.settings.port
     elsewhere = f"BRANCHLINE_PORT={port} " if port != _DEFAULT_PORT else ""
-    return f'{elsewhere}{_this_command()} send "Change the headline to Hello"'
+    return f'{elsewhere}{_this_command()} {words} "Change the headline to Hello"'
 
 
 def _this_command() -> str:

@@ -40,6 +40,8 @@ class Parts:
     """From the engine's URL, the launcher's URL and its token."""
     worker: Callable[[WorkerId, int, str, str | None, str], Part]
     """From the worker id, its preview port, engine URL, offline model URL and the launcher's token."""
+    standin: Part | None = None
+    """What stands in for Slack and GitHub, if anything does."""
 
 
 class Stop:
@@ -113,6 +115,8 @@ class Supervisor:
             "starting the engine (SQS and DynamoDB)",
             back_off=self._back_off or _ENGINE_BACK_OFF,
         )
+        if self._parts.standin is not None:
+            await self._start(self._parts.standin, "starting the simulated Slack and GitHub")
         token = secrets.token_urlsafe(32)
         launcher = self.launcher = Launcher(
             home=self._home,

@@ -6,18 +6,20 @@ Puts the pieces together; each piece is somewhere else. Every step that can fail
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import httpx
 
 from contracts.words import WorkerId
-from fleet import parts, ports, processes
+from fleet import parts, ports, processes, simulation
 from fleet.child import Part
 from fleet.home import Home, Lock
 from fleet.parts import Plan
 from fleet.problem import USAGE, Problem
 from fleet.project import choose
 from fleet.screen import Screen
-from fleet.settings import Settings
+from fleet.settings import Settings, fleet_config
+from fleet.simulation import Simulation
 from fleet.supervisor import Parts, Stop, Supervisor
 
 _LEFTOVER_SECONDS = 10.0
@@ -25,8 +27,20 @@ _PREVIEW_PATIENCE = 60.0
 _PREVIEW_LOOK_SECONDS = 0.5
 
 
-async def up(*, settings: Settings, repo: str | None, outside: Mapping[str, str], screen: Screen) -> None:
-    """Run the fleet until a signal asks to stop. Raises Problem."""
+async def up(
+    *,
+    settings: Settings,
+    repo: str | None,
+    outside: Mapping[str, str],
+    screen: Screen,
+    simulate: bool = False,
+) -> None:
+    """Run the fleet until a signal asks to stop; ``simulate``: with stand-ins for Slack and GitHub.
+
+    Raises Problem.
+    """
+    if simulate:
+        simulation.refuse_real(outside)
     stop = Stop()
     stop.listen()
     home = Home(settings.home)
@@ -39,11 +53,25 @@ async def up(*, settings: Settings, repo: str | None, outside: Mapping[str, str]
         with screen.step("preparing the project"):
             project = await asyncio.to_thread(choose, repo=repo, home=home, settings=settings)
         plan = Plan(settings=settings, home=home, project=project, outside=outside)
+        if simulate:
+            plan = replace(plan, simulation=await asyncio.to_thread(_simulation, plan))
+        else:
+            simulation.switch_off(home)
         if not stop.asked.is_set():
             await _run(plan, screen=screen, stop=stop)
         screen.say("Branchline has stopped.")
     finally:
         lock.drop()
+
+
+def _simulation(plan: Plan) -> Simulation:
+    return simulation.prepare(
+        plan.home,
+        project=plan.project,
+        config=fleet_config(),
+        dispatcher=plan.settings.local_address,
+        outside=plan.outside,
+    )
 
 
 async def _only_one(lock: Lock, *, settings: Settings) -> None:
@@ -138,6 +166,7 @@ def _parts(plan: Plan) -> Parts:
     return Parts(
         engine=parts.engine(plan, port=engine_port),
         model=parts.model(plan, port=model_port) if plan.offline else None,
+        standin=parts.standin(plan) if plan.simulation is not None else None,
         dispatcher=lambda engine_url, url, token: parts.dispatcher(
             plan, engine_url=engine_url, launcher_url=url, launcher_token=token
         ),

@@ -18,13 +18,12 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import jwt
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from fleet.standin import github_git
 from fleet.standin.github_hooks import Hooks
 from fleet.standin.github_rest import Answer, Caller, Page, Problem, Rest
 from fleet.standin.github_world import Json, World
+from fleet.standin.keys import new_private_key, public_half
 
 _JWT_SECONDS = 600
 _GIT = re.compile(
@@ -57,7 +56,14 @@ class _Reply:
 class GitHubStandin:
     """The server. ``url`` is the base of the API and of clones; ``private_key`` is the App's, in PEM."""
 
-    def __init__(self, *, world: World | None = None, token_seconds: float = 3600) -> None:
+    def __init__(
+        self,
+        *,
+        world: World | None = None,
+        token_seconds: float = 3600,
+        port: int = 0,
+        private_key: str | None = None,
+    ) -> None:
         self.world = world or World()
         self.token_seconds = token_seconds
         self.requests: list[str] = []
@@ -65,17 +71,19 @@ class GitHubStandin:
         self._faults: list[Fault] = []
         self._lock = threading.RLock()
         self._rest = Rest(self.world)
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self.private_key = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ).decode()
-        self._public = key.public_key()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _endpoint(self))
+        self.private_key = private_key or new_private_key()
+        self._public = public_half(self.private_key)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _endpoint(self))
         self._server.daemon_threads = False
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self.hooks = Hooks(world=self.world)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
+
+    @property
+    def still(self) -> threading.RLock:
+        """While this is held, no request changes anything."""
+        return self._lock
 
     def close(self) -> None:
         """Stop listening, once the requests under way are answered."""

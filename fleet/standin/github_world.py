@@ -73,13 +73,17 @@ class Talk:
 
 @dataclass(kw_only=True)
 class Repo:
-    """``permissions``: login to ``admin``, ``write``, ``read``. ``folder``: a bare repository."""
+    """``permissions``: login to ``admin``, ``write``, ``read``. ``folder``: a bare repository.
+
+    ``first`` is the number of its first issue.
+    """
 
     full_name: str
     permissions: dict[str, str] = field(default_factory=dict)
     folder: Path | None = None
     default_branch: str = "main"
     installed: bool = True
+    first: int = 1
     talks: dict[int, Talk] = field(default_factory=dict)
     checks: list[Json] = field(default_factory=list)
 
@@ -134,7 +138,7 @@ class World:
         self, repo: Repo, *, login: str, title: str, body: str = "", ends: Ends | None = None
     ) -> Talk:
         """A new issue, or with ``ends`` a pull request."""
-        number = len(repo.talks) + 1
+        number = repo.first + len(repo.talks)
         talk = Talk(
             id=self._ids(),
             number=number,

@@ -54,10 +54,11 @@ class Call:
 
 
 class SlackStandIn(SlackPeople):
-    """A context manager; ``url`` is for ``BRANCHLINE_SLACK_API_URL``."""
+    """A context manager; ``url`` is for ``BRANCHLINE_SLACK_API_URL``. ``token`` is the bot's."""
 
-    def __init__(self, *, port: int = 0) -> None:
-        super().__init__(World(public=lambda: self.root), lock=threading.RLock())
+    def __init__(self, *, port: int = 0, secret: str = SECRET, token: str = BOT_TOKEN) -> None:
+        super().__init__(World(public=lambda: self.root), lock=threading.RLock(), secret=secret)
+        self.token = token
         self.calls: list[Call] = []
         self.revoked = False
         self._port = port
@@ -196,7 +197,7 @@ class SlackStandIn(SlackPeople):
         call: Callable[[Json], Json] | None = getattr(self.world, method.replace(".", "_"), None)
         if call is None or not method.replace(".", "").isalnum():
             return {"ok": False, "error": "unknown_method"}
-        if self.revoked or token != f"Bearer {BOT_TOKEN}":
+        if self.revoked or token != f"Bearer {self.token}":
             return {"ok": False, "error": "token_revoked" if self.revoked else "invalid_auth"}
         try:
             with self._lock:

@@ -27,12 +27,18 @@ def signed(body: bytes | str, *, secret: str = SECRET, timestamp: float | None =
 
 
 class SlackPeople:
-    """What people do in a workspace, and how a dispatcher hears of it."""
+    """What people do in a workspace, and how a dispatcher hears of it, signed with ``secret``."""
 
-    def __init__(self, world: World, *, lock: threading.RLock) -> None:
+    def __init__(self, world: World, *, lock: threading.RLock, secret: str = SECRET) -> None:
         self.world = world
+        self.secret = secret
         self._lock = lock
         self._events = 0
+
+    @property
+    def still(self) -> threading.RLock:
+        """While this is held, nobody changes anything."""
+        return self._lock
 
     def says(
         self, *, channel: str, user: str, text: str, thread_ts: str | None = None
@@ -97,7 +103,7 @@ class SlackPeople:
         kind = "application/x-www-form-urlencoded" if is_button else "application/json"
         again = {"X-Slack-Retry-Num": str(retry), "X-Slack-Retry-Reason": "http_timeout"} if retry else {}
         path = "/slack/interactive" if is_button else "/slack/events"
-        headers = {"Content-Type": kind, **signed(raw, timestamp=timestamp), **again}
+        headers = {"Content-Type": kind, **signed(raw, secret=self.secret, timestamp=timestamp), **again}
         return httpx.post(f"{to.rstrip('/')}{path}", content=raw, headers=headers, timeout=30)
 
     def _change(self, of: Message, *, channel: str, **more: Any) -> Json:

@@ -9,6 +9,7 @@ from contracts.events import OutcomeData, TaskEntry, ToolData
 from contracts.messages import Author
 from contracts.places import PlaceRecord
 from contracts.words import Frontend, MessageId, ThreadId, WorkerId
+from dispatcher.github_handed import DATA, own_words
 from dispatcher.github_render import LIMIT, STICKY, GitHubDialect, shortened
 from dispatcher.view import MessageView, Stage, ThreadView
 
@@ -117,3 +118,8 @@ def test_work_that_is_not_on_its_branch_wants_no_pull_request(more: dict[str, An
 def test_a_preview_on_this_machine_is_not_linked_for_others() -> None:
     assert "4321" not in wanted(over(1), preview_url="http://127.0.0.1:4321/").body["text"]
     assert "preview.example" in wanted(over(1), preview_url="https://preview.example/").body["text"]
+
+
+def test_only_the_persons_own_words_are_shown_of_what_was_handed_over() -> None:
+    assert own_words("Fix it\n\nplease") == "Fix it\n\nplease"
+    assert own_words(f"Fix it\n\n---\n\n{DATA}\n\nIssue #7") == "Fix it"
