@@ -58,7 +58,9 @@ def _done_before(found: Found, message: Posted) -> bool:
     """Whether a steering message's work stood in the tree before its own turn: a turn had taken it in and was
     given up, its checkpoint stayed. Then there is nothing left to commit."""
     tree = found.trees.get(message.thread_id, {})
-    return message.mode is Mode.STEER and all(tree.get(p) == text for p, text in message.files.items())
+    stands = all(tree.get(path) == text for path, text in message.files.items())
+    kept = any(commit.checkpoint for commit in found.commits.get(message.thread_id, ()))
+    return message.mode is Mode.STEER and kept and stands
 
 
 def _order(found: Found, thread: str) -> Iterator[str]:

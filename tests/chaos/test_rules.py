@@ -97,6 +97,16 @@ def test_a_missing_commit_breaks_the_second_rule() -> None:
     assert broken(commits={"t": (commit("1", "a"),)}) == {"V2"}
 
 
+def test_steered_work_without_a_commit_is_excused_only_by_a_checkpoint_that_may_hold_it() -> None:
+    steered = (posted("a", 1), posted("b", 2, mode=Mode.STEER))
+    kept = Seen(sha="2", branch="thread-t", checkpoint=True)
+    without, with_it = {"t": (commit("1", "a"),)}, {"t": (commit("1", "a"), kept)}
+    assert broken(posted=steered, commits=with_it) == set()
+    assert "V2" in broken(posted=steered, commits=without)
+    assert "V2" in broken(posted=steered, commits=with_it, trees={"t": {"m/a.txt": "a"}})
+    assert "V2" in broken(commits=with_it), "a message that waits its turn is never excused"
+
+
 def test_a_commit_in_another_thread_breaks_the_second_rule() -> None:
     both = {**GOOD.commits, "u": (commit("2", "b", by=22, branch="thread-u"),)}
     assert broken(commits=both) == {"V2"}
