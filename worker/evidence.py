@@ -10,9 +10,12 @@ from contracts import names
 from contracts.words import MessageId, Outcome, ThreadId
 from worker import trailers
 from worker.git import Git
+from worker.lines import Step
 from worker.ports import Commit
 from worker.refs import TRACKING, heads
 
+CLAUDE = "claude@localhost"
+"""Committer of what Claude Code commits by itself (see ``worker.checkout``)."""
 _TOLD = (trailers.MESSAGE, trailers.OUTCOME)
 _COUNTS = re.compile(r"(\d+) (file|insertion|deletion)")
 
@@ -38,10 +41,10 @@ class Evidence:
         lines.append(trailers.trailer(trailers.OUTCOME, outcome))
         return trailers.compose(subject=subject, body=body, trailers=lines, redact=self.git.redact)
 
-    def pausing(self, *, subject: str, body: str, thread: str, turn: str) -> bytes:
-        """The message of a checkpoint."""
-        pairs = ((trailers.CHECKPOINT, turn), (trailers.THREAD, thread))
-        lines = [trailers.trailer(name, value) for name, value in pairs]
+    def pausing(self, *, subject: str, body: str, thread: str, turn: str, message: str) -> bytes:
+        """The message of a checkpoint; ``message`` is what was worked on, empty when nobody knows."""
+        pairs = ((trailers.CHECKPOINT, turn), (trailers.THREAD, thread), (trailers.WORKED_ON, message))
+        lines = [trailers.trailer(name, value) for name, value in pairs if value]
         return trailers.compose(subject=subject, body=body, trailers=lines, redact=self.git.redact)
 
     async def find(self, *, thread_id: ThreadId, message_id: MessageId) -> Commit | None:
@@ -76,24 +79,22 @@ class Evidence:
         found = [name.removeprefix(TRACKING) for name in listed.text.splitlines()]
         return branch if branch in found else (found[0] if found else None)
 
-    async def superseded(self, ours: str, *, theirs: str) -> bool:
-        """Whether another owner of this worker id did again, in ``theirs``, all that only ``ours`` proves.
-
-        True only when ``theirs`` holds commits of ours at all: a person's commits supersede nothing.
-        """
-        here = await self._proved(ours, without=theirs)
-        there = await self._proved(theirs, without=ours)
-        return there is not None and (here or set()) <= there
-
-    async def _proved(self, sha: str, *, without: str) -> set[str] | None:
-        """Message trailers of our own commits in ``sha`` that are not in ``without``; None without any."""
+    async def line(self, sha: str, *, without: str) -> list[Step]:
+        """The commits that ``sha`` has and ``without`` has not, oldest first, and what their trailers say."""
         log = await self.git.run(
-            "log", "-z", "--format=%ce%n%(trailers:only,unfold)", sha, "--not", without, "--"
-        )
-        entries = [entry.splitlines() for entry in log.fields]
-        own = [found for email, *found in entries if email == self.git.identity.email]
-        prefix = f"{trailers.MESSAGE}: "
-        return {line for found in own for line in found if line.startswith(prefix)} if own else None
+            "log", "-z", "--reverse", "--topo-order",
+            "--format=%H%n%ct%n%cn%n%ce%n%P%n%(trailers:only,unfold)", sha, "--not", without, "--",
+        )  # fmt: skip
+        return [self._step(entry) for entry in log.fields]
+
+    def _step(self, entry: str) -> Step:
+        sha, at, name, email, parents, *lines = entry.split("\n")
+        told = lines if email == self.git.identity.email else []
+        return Step(
+            sha=sha, at=int(at), name=name, email=email, own=email in (self.git.identity.email, CLAUDE),
+            merge=" " in parents, join=bool(_values(told, trailers.JOINED)),
+            ended=_values(told, trailers.MESSAGE), worked=_values(told, trailers.WORKED_ON),
+        )  # fmt: skip
 
     async def described(self, sha: str, *, branch: str, base: str) -> Commit:
         """One commit as the engine wants it, with counts against ``base``; against its parent where ``base``
@@ -109,6 +110,10 @@ class Evidence:
             sha=sha, branch=branch, files=counts.get("file", 0), insertions=counts.get("insertion", 0),
             deletions=counts.get("deletion", 0), body=body,
         )  # fmt: skip
+
+
+def _values(lines: list[str], name: str) -> frozenset[MessageId]:
+    return frozenset(MessageId(trailers.value_of(x)) for x in lines if x.startswith(f"{name}: "))
 
 
 def _told(commit: Commit, lines: list[str]) -> Commit:

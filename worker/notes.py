@@ -23,9 +23,16 @@ class Notes:
         except (OSError, ValueError, KeyError):
             return None, ""
 
-    def remember(self, *, branch: str, thread: str) -> None:
-        """From now on the worktree belongs to this thread."""
-        self._write(self._current, json.dumps({"branch": branch, "thread": thread}))
+    def remember(self, *, branch: str, thread: str, message: str = "") -> None:
+        """From now on the worktree belongs to this thread, and to the work on this message of it."""
+        self._write(self._current, json.dumps({"branch": branch, "thread": thread, "message": message}))
+
+    def working_on(self) -> str:
+        """The message whose work the worktree holds; empty when that is not known."""
+        try:
+            return str(json.loads(self._current.read_text(encoding="utf-8")).get("message", ""))
+        except (OSError, ValueError):
+            return ""
 
     def mark(self, old: str) -> None:
         """From here until ``unmark`` all work is committed and the files on disk are half of branch ``old``

@@ -75,8 +75,9 @@ class Workspace(Protocol):
     async def tidy(self) -> None:
         """Pack what has piled up on the disk; may run beside a turn and never fails it."""
 
-    async def switch(self, thread_id: ThreadId) -> Checkout:
-        """Check out the thread's branch, clean; a new one starts from the default branch as last fetched."""
+    async def switch(self, thread_id: ThreadId, *, message_id: MessageId | None = None) -> Checkout:
+        """Check out the thread's branch, clean, for the work on a message; a new one starts from the default
+        branch as last fetched."""
 
     async def checkpoint(
         self, *, thread_id: ThreadId, turn_id: TurnId, reason: StopReason | str

@@ -1,24 +1,21 @@
 """Brings a thread's branch to the remote, also when a person was faster: rebased if clean, else beside it.
 
-Nothing is ever forced, no side of a conflict is ever chosen. The rebase happens in a worktree of its own,
-so that a turn of another thread is not disturbed. Who owns the remote is ``worker.remote``'s business.
+Nothing is ever forced, and between a person and the worker no side of a conflict is ever chosen. How two
+lines become one is ``worker.weave``'s business, who owns the remote is ``worker.remote``'s.
 """
 
 import asyncio
-import secrets
-import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from contracts import names
 from contracts.words import ThreadId
 from worker.errors import RemoteRefused, RemoteUnavailable, WorkspaceError
-from worker.git import Git, in_thread
 from worker.ports import Push
 from worker.refs import TRACKING, Refs, heads
 from worker.remote import Landing, Remote
+from worker.weave import Weaver
 
 _ATTEMPTS = 3
 _CONFLICT_BRANCHES = 200
@@ -35,7 +32,7 @@ class Pusher:
     """Pushes of one checkout, one at a time."""
 
     refs: Refs
-    state_dir: Path
+    weaver: Weaver
     remote: Remote
     fetch: Callable[[], Awaitable[None]]
     move: Move
@@ -43,14 +40,17 @@ class Pusher:
 
     async def push(self, thread_id: ThreadId) -> Push:
         """See ``Workspace.push``."""
-        return await self.push_branch(names.branch(thread_id))
-
-    async def push_branch(self, branch: str) -> Push:
-        """The same for a branch by its name."""
+        branch = names.branch(thread_id)
         async with self._lock:
-            return await self._push(branch)
+            return await self._push(branch) or await self._beside(branch)
 
-    async def _push(self, branch: str) -> Push:
+    async def push_rest(self, branch: str) -> None:
+        """Push a branch that no turn waits for. One that a person has changed waits for its next turn."""
+        async with self._lock:
+            await self._push(branch, quietly=True)
+
+    async def _push(self, branch: str, *, quietly: bool = False) -> Push | None:
+        """Push to the branch itself; None when that cannot be."""
         rebased = False
         for _ in range(_ATTEMPTS):
             sha = await self._head(branch)
@@ -59,16 +59,30 @@ class Pusher:
                 await self._note(branch, sha)
                 return Push(branch=branch, sha=sha, rebased=rebased)
             if landing is Landing.REFUSED:
-                break
+                return None
             await self.fetch()
             theirs = await self.refs.resolve(TRACKING + branch)
             if theirs is None:
                 continue
-            ours = await self._on_top(sha, theirs)
-            if ours is None or not await self.move(branch=branch, old=sha, new=ours):
-                break
-            rebased = rebased or ours != theirs
-        return await self._beside(branch)
+            if joined := await self.weaver.joined(sha, theirs=theirs, branch=branch):
+                moved = await self.move(branch=branch, old=sha, new=joined)
+                if not moved and await self._landed(joined, branch):
+                    return Push(branch=branch, sha=joined, rebased=True)
+            elif quietly or not await self._moved_over(sha, theirs=theirs, branch=branch):
+                return None
+            rebased = rebased or joined != theirs
+        return None
+
+    async def _moved_over(self, sha: str, *, theirs: str, branch: str) -> bool:
+        ours = await self.weaver.rebased(sha, theirs=theirs)
+        return ours is not None and await self.move(branch=branch, old=sha, new=ours)
+
+    async def _landed(self, joined: str, branch: str) -> bool:
+        """Push what was joined although a turn works on the branch, which follows at its next switch."""
+        if await self.remote.push(sha=joined, branch=branch) is not Landing.LANDED:
+            return False
+        await self._note(branch, joined)
+        return True
 
     async def _beside(self, own: str) -> Push:
         """Push to the first conflict branch that is free, or that holds nothing but an earlier state of this
@@ -97,25 +111,3 @@ class Pusher:
         """What was pushed is what a fetch would find."""
         await self.refs.git.attempt("update-ref", TRACKING + branch, sha)
         await self.remote.track({branch: sha})
-
-    async def _on_top(self, ours: str, theirs: str) -> str | None:
-        """Our own commits on top of ``theirs``; None when that is not clean. Evidence commits stay, even if
-        they become empty; a merge of ours is not taken apart."""
-        git = self.refs.git
-        if await self.refs.is_ancestor(ours, theirs):
-            return theirs
-        if (await git.run("rev-list", "--merges", "--max-count=1", ours, "--not", theirs)).text:
-            return None
-        folder = self.state_dir / f"rebase-{secrets.token_hex(4)}"
-        await git.run("worktree", "add", "--quiet", "--detach", str(folder), ours)
-        inside = Git(cwd=folder, state_dir=git.state_dir, identity=git.identity, redact=git.redact)
-        try:
-            done = await inside.attempt(
-                "rebase", "--quiet", "--reapply-cherry-picks", "--empty=keep", "--no-autosquash",
-                "--no-autostash", "--no-fork-point", "--no-rerere-autoupdate", theirs,
-            )  # fmt: skip
-            return (await inside.run("rev-parse", "HEAD")).text if done.status == 0 else None
-        finally:
-            await git.attempt("worktree", "remove", "--force", "--force", str(folder))
-            await in_thread(lambda: shutil.rmtree(folder, ignore_errors=True))
-            await git.attempt("worktree", "prune")

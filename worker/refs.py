@@ -87,8 +87,8 @@ class Refs:
         lines = f"update {heads(branch)} {sha} {old}\nupdate {tip_ref(branch)} {sha}\n"
         await self.git.run("update-ref", "-m", "branchline", "--stdin", stdin=lines.encode())
 
-    async def ahead(self) -> list[str]:
-        """Threads' branches here that hold more than the remote did when it was last fetched."""
+    async def unpushed(self) -> list[str]:
+        """Threads' branches here that hold what the remote did not when it was last fetched."""
         listed = await self.git.run(
             "for-each-ref", "--format=%(refname:strip=2) %(objectname)", heads("thread-*")
         )
@@ -96,7 +96,7 @@ class Refs:
         for line in listed.text.splitlines():
             branch, sha = line.split(" ")
             theirs = await self.resolve(TRACKING + branch)
-            if theirs != sha and (theirs is None or await self.is_ancestor(theirs, sha)):
+            if theirs is None or not await self.is_ancestor(sha, theirs):
                 found.append(branch)
         return found
 

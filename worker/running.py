@@ -158,7 +158,7 @@ class RunningTurn:
         key, parts = self._key, self._parts
         message, checkout = await asyncio.gather(
             parts.ledger.message(thread_id=key.thread_id, sequence=key.sequence),
-            parts.workspace.switch(key.thread_id),
+            parts.workspace.switch(key.thread_id, message_id=self._old.message_id),
         )
         self._closing.message = message
         parts.preview.switched()

@@ -12,6 +12,10 @@ MESSAGE = "Branchline-Message"
 OUTCOME = "Branchline-Outcome"
 THREAD = "Branchline-Thread"
 CHECKPOINT = "Branchline-Checkpoint"
+WORKED_ON = "Branchline-Checkpoint-Of"
+"""The message whose unfinished work a checkpoint holds."""
+JOINED = "Branchline-Joined"
+"""The last commit of the line that a merge of two disks' lines brought in."""
 
 SUBJECT_LIMIT = 72
 BODY_LIMIT = 20_000

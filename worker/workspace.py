@@ -27,6 +27,7 @@ from worker.refs import TRACKING, Refs, heads, kept, tip_ref
 from worker.remote import Remote
 from worker.trailers import trailer_value
 from worker.tree import Status, Tree
+from worker.weave import Weaver
 
 log = get_logger()
 
@@ -88,8 +89,9 @@ class GitWorkspace:
             git=near, refs=self._refs, notes=self._notes, path=self._path, state_dir=self._state
         )
         self._moves = Moves(tree=self._tree)
+        self._weaver = Weaver(refs=self._refs, evidence=self._evidence, state_dir=self._state)
         self._pusher = Pusher(
-            refs=self._refs, state_dir=self._state, remote=self._remote, fetch=self.fetch, move=self._move
+            refs=self._refs, weaver=self._weaver, remote=self._remote, fetch=self.fetch, move=self._move
         )
         self._near, self._fetching, self._packing = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
         self._tips: dict[str, str] = {}
@@ -140,7 +142,7 @@ class GitWorkspace:
         run = await self._git.run("diff", "--no-ext-diff", "--no-textconv", "--no-color", between, "--")
         return self._git.redact(run.out.decode("utf-8", "replace"))
 
-    async def switch(self, thread_id: ThreadId) -> Checkout:
+    async def switch(self, thread_id: ThreadId, *, message_id: MessageId | None = None) -> Checkout:
         """See ``Workspace.switch``. Raises ``WorkspaceError``, ``DiskFull``."""
         branch = names.branch(thread_id)
         async with self._tree_for_me():
@@ -154,6 +156,9 @@ class GitWorkspace:
                 await self._refs.point(branch=branch, sha=start.sha, expect=expect)
             if not here or self._notes.current()[0] != branch:
                 await self._moves.switch(branch, thread=thread_id, old=old or "HEAD")
+            await in_thread(
+                lambda: self._notes.remember(branch=branch, thread=thread_id, message=message_id or "")
+            )
             self._tips[branch], self._in_turn = start.sha, branch
             return Checkout(branch=branch, head=start.sha, created=start.created)
 
@@ -201,11 +206,11 @@ class GitWorkspace:
         return await self._pusher.push(thread_id)
 
     async def push_rest(self) -> None:
-        """See ``Workspace.push_rest``. Branches that have diverged wait for their next turn, and one that the
-        remote refuses for good must not keep the worker from all others."""
-        for branch in await self._refs.ahead():
+        """See ``Workspace.push_rest``. One that the remote refuses for good must not keep the worker from all
+        others."""
+        for branch in await self._refs.unpushed():
             try:
-                await self._pusher.push_branch(branch)
+                await self._pusher.push_rest(branch)
             except RemoteUnavailable:
                 raise
             except WorkspaceError as error:
@@ -232,7 +237,9 @@ class GitWorkspace:
         found = await self._tree.look(branch=branch, tip=tip)
         if found is None:
             return None
-        message = self._evidence.pausing(subject=subject, body=found.note, thread=thread, turn=turn)
+        message = self._evidence.pausing(
+            subject=subject, body=found.note, thread=thread, turn=turn, message=self._notes.working_on()
+        )
         sha = await self._tree.record(found, message=message if found.uncommitted else None)
         self._tips[branch] = sha
         return sha if sha != tip else None
@@ -268,21 +275,9 @@ class GitWorkspace:
         if local and tip and local != tip and not await self._refs.is_ancestor(tip, local):
             await self._refs.keep(local, under=kept(branch))
             sha = tip
-        if sha and theirs and sha != theirs and await self._goes_on_from(theirs, sha=sha, branch=branch):
-            sha = theirs
+        if sha and theirs and sha != theirs and not await self._refs.is_ancestor(theirs, sha):
+            sha = await self._weaver.joined(sha, theirs=theirs, branch=branch) or sha
         return _Start(sha=sha or await self._new_start(), local=local, tip=noted, created=sha is None)
-
-    async def _goes_on_from(self, theirs: str, *, sha: str, branch: str) -> bool:
-        """Whether the remote's state is what to go on from: it is ahead, or another owner of this worker id
-        did there again what stands only here (which is kept under a ref)."""
-        if await self._refs.is_ancestor(sha, theirs):
-            return True
-        if await self._refs.is_ancestor(theirs, sha):
-            return False
-        if not await self._evidence.superseded(sha, theirs=theirs):
-            return False
-        await self._refs.keep(sha, under=kept(branch))
-        return True
 
     async def _new_start(self) -> str:
         """The default branch as last fetched; on an empty remote a commit without files."""

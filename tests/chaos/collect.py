@@ -22,9 +22,13 @@ _FORM = "%x1f".join(
     [
         "%H",
         "%(trailers:key=Branchline-Message,valueonly,separator=%x20)",
-        "%(trailers:key=Branchline-Checkpoint,valueonly,separator=%x20)%x1e",
+        "%(trailers:key=Branchline-Checkpoint,valueonly,separator=%x20)",
+        "%P",
+        "%(trailers:key=Branchline-Joined,valueonly,separator=%x20)",
+        "%b%x1e",
     ]
 )
+_CARRIED = "(cherry picked from commit "
 _WRITER = re.compile(r"(\S+) by (\d+)")
 
 
@@ -76,11 +80,12 @@ def _commits(remote: Path, thread: str) -> tuple[Seen, ...]:
     for branch in branches(remote, thread):
         told = _git(remote, "log", "--topo-order", "--reverse", f"--format={_FORM}", f"main..{branch}")
         for entry in filter(None, (e.strip("\n") for e in told.split("\x1e"))):
-            sha, messages, checkpoint = entry.split("\x1f")
+            sha, messages, checkpoint, parents, joined, body = entry.split("\x1f")
             writer = _WRITER.match(_git(remote, "show", f"{sha}:last.txt"))
             found.append(
                 Seen(
                     sha=sha, branch=branch, messages=tuple(messages.split()), checkpoint=bool(checkpoint),
+                    parents=tuple(parents.split()), joined=bool(joined), carried=_CARRIED in body,
                     by=int(writer[2]) if writer else None, writer=writer[1] if writer else None,
                 )
             )  # fmt: skip

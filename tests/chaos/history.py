@@ -27,10 +27,15 @@ class Posted(_Shape):
 
 
 class Seen(_Shape):
-    """A commit of a thread's branch. ``by`` is the worker process that wrote ``last.txt``, if any did."""
+    """A commit of a thread's branch. ``by`` is the worker process that wrote ``last.txt``, if any did;
+    ``carried``: a later owner made it again, from its disk, on top of another disk's line; ``joined``: it
+    merges two such lines."""
 
     sha: str
     branch: str
+    parents: tuple[str, ...] = ()
+    carried: bool = False
+    joined: bool = False
     messages: tuple[str, ...] = ()
     checkpoint: bool = False
     by: int | None = None

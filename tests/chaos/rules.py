@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 from contracts.events import FINAL
 from contracts.words import Mode, Outcome
@@ -64,15 +64,33 @@ def _done_before(found: Found, message: Posted) -> bool:
 
 
 def _order(found: Found, thread: str) -> Iterator[str]:
-    """Messages that queue are committed in the order of their sequence, branch by branch."""
+    """Messages that queue are committed in the order of their sequence: none stands on a later one. Only
+    where the lines of two disks were joined may two stand side by side."""
     queued = {
         m.message_id: m.sequence for m in found.posted if m.mode is Mode.QUEUE and m.thread_id == thread
     }
     for branch, commits in _by_branch(found.commits[thread]):
-        line = [(queued[m], m) for c in commits for m in c.messages if m in queued]
-        for (before, first), (after, second) in pairwise(line):
-            if after < before:
+        under = _under(commits)
+        line = [(queued[m], m, c) for c in commits for m in c.messages if m in queued]
+        for (after, second, upper), (before, first, lower) in combinations(sorted(line, key=_first), 2):
+            if upper.sha in under[lower.sha]:
+                continue
+            if lower.sha in under[upper.sha]:
                 yield f"on {branch}, {second} (sequence {after}) comes behind {first} ({before})"
+            elif not any(c.joined and {upper.sha, lower.sha} <= under[c.sha] for c in commits):
+                yield f"on {branch}, {second} and {first} stand side by side and nothing joins them"
+
+
+def _first(entry: tuple[int, str, Seen]) -> int:
+    return entry[0]
+
+
+def _under(commits: Iterable[Seen]) -> dict[str, set[str]]:
+    """Commit to all that it stands on and itself; those below the branch's start left out."""
+    under: dict[str, set[str]] = {}
+    for commit in commits:
+        under[commit.sha] = {commit.sha}.union(*(under.get(parent, set()) for parent in commit.parents))
+    return under
 
 
 def no_stale_write(found: Found) -> Iterator[str]:
@@ -84,13 +102,20 @@ def no_stale_write(found: Found) -> Iterator[str]:
         yield from _falling(f"the log of {thread}", _epochs_told(events, births=found.births))
     for thread, commits in found.commits.items():
         for branch, line in _by_branch(commits):
-            epochs = [found.births[c.by] for c in line if c.by in found.births and c.messages]
-            yield from _falling(f"the commits on {branch} of {thread}", epochs)
+            told = {c.sha: found.births[c.by] for c in line if c.by in found.births and c.messages}
+            for commit, under in _under(line).items():
+                lower = max((told[sha] for sha in under if sha in told), default=0)
+                if commit in told and not _carried(line, commit):
+                    yield from _falling(f"the commits on {branch} of {thread}", [lower, told[commit]])
     for worker, stamps in found.epochs.items():
         yield from _falling(f"the epoch ref of {worker}", [epoch for epoch, _ in stamps])
         for epoch, owners in _owners(stamps).items():
             if len(owners) > 1:
                 yield f"epoch {epoch} of {worker} was used by {len(owners)} owners"
+
+
+def _carried(line: Iterable[Seen], sha: str) -> bool:
+    return any(commit.carried for commit in line if commit.sha == sha)
 
 
 def _epochs_told(events: Iterable[dict[str, object]], *, births: dict[int, int]) -> list[int]:

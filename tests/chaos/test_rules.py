@@ -28,6 +28,17 @@ def commit(sha: str, *messages: str, by: int = 11, branch: str = "thread-t") -> 
     return Seen(sha=sha, branch=branch, messages=messages, by=by)
 
 
+def chained(*commits: Seen) -> tuple[Seen, ...]:
+    """The commits one on top of the other, branch by branch, but for those that name their parents."""
+    last: dict[str, str] = {}
+    line = []
+    for each in commits:
+        under = (last[each.branch],) if each.branch in last else ()
+        line.append(each.model_copy(update={"parents": each.parents or under}))
+        last[each.branch] = each.sha
+    return tuple(line)
+
+
 LOG = (
     event(1, "message.received", "a"),
     event(2, "message.received", "b"),
@@ -43,7 +54,7 @@ GOOD = Found(
     posted=(posted("a", 1), posted("b", 2)),
     outcomes={"a": "completed", "b": "completed"},
     events={"t": LOG},
-    commits={"t": (commit("1", "a"), commit("2", "b", by=22))},
+    commits={"t": chained(commit("1", "a"), commit("2", "b", by=22))},
     trees={"t": {"m/a.txt": "a", "m/b.txt": "b", "README.md": "x"}},
     epochs={"w": ((1, "x"), (1, "x"), (2, "y"))},
     births={11: 1, 22: 2},
@@ -52,6 +63,8 @@ GOOD = Found(
 
 def broken(**changes: Any) -> set[str]:
     """The rules (V1, V2 ...) that a changed history breaks."""
+    if commits := changes.get("commits"):
+        changes["commits"] = {thread: chained(*line) for thread, line in commits.items()}
     return {name[:2] for name, lines in judge(GOOD.model_copy(update=changes)).items() if lines}
 
 
@@ -114,6 +127,25 @@ def test_a_commit_in_another_thread_breaks_the_second_rule() -> None:
 
 def test_commits_out_of_order_break_the_second_rule() -> None:
     assert broken(commits={"t": (commit("2", "b", by=22), commit("1", "a", by=22))}) == {"V2"}
+
+
+def test_commits_side_by_side_are_in_order_only_where_a_merge_of_two_disks_joins_them() -> None:
+    root = Seen(sha="0", branch="thread-t")
+    beside = Seen(sha="1", branch="thread-t", messages=("a",), by=11, parents=("0",))
+    other = Seen(sha="2", branch="thread-t", messages=("b",), by=22, parents=("0",))
+    merge = Seen(sha="3", branch="thread-t", parents=("2", "1"))
+    joined = merge.model_copy(update={"joined": True})
+    assert broken(commits={"t": (root, other, beside, joined)}) == set()
+    assert broken(commits={"t": (root, beside, other, merge)}) == {"V2"}
+
+
+def test_an_earlier_epoch_on_top_of_a_later_one_is_stale_unless_it_was_carried_over_by_its_successor() -> (
+    None
+):
+    later, earlier = commit("1", "a", by=22), commit("2", "b", by=11)
+    carried = earlier.model_copy(update={"carried": True})
+    assert broken(commits={"t": (later, earlier)}) == {"V3"}
+    assert broken(commits={"t": (later, carried)}) == set()
 
 
 def test_a_message_that_interrupts_may_come_before_one_that_waits() -> None:

@@ -220,7 +220,7 @@ class MemoryWorkspace:
         world.commit_outcomes[branch.head] = outcome
         return branch.head
 
-    async def switch(self, thread_id: ThreadId) -> Checkout:
+    async def switch(self, thread_id: ThreadId, *, message_id: MessageId | None = None) -> Checkout:
         await asyncio.sleep(0)
         world = self._world
         assert self._epoch == world.epoch or not world.alive

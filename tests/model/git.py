@@ -1,10 +1,12 @@
 """Branches, the remote and its epoch ref: ``worker.workspace``, ``worker.push``, ``worker.remote``.
 
-A branch is a tuple of commits, so "is an ancestor of" is "is a prefix of". No person pushes in the model: a
-push that ends beside the branch is a broken promise.
+A branch is a tuple of commits, so "is an ancestor of" is "is a prefix of". No person pushes in the model, so
+no push may end beside the branch.
 """
 
 from tests.model.state import Branch, Commit, Setup, State, Worker, broken, put, with_worker
+
+JOINED = "the lines of two disks are joined"
 
 
 def within(old: Branch, new: Branch) -> bool:
@@ -49,14 +51,22 @@ def find(state: State, disk: int, thread: int, message: int) -> Commit | None:
     return None
 
 
-def start_of(local: Branch, theirs: Branch) -> Branch:
+def start_of(local: Branch, theirs: Branch, setup: Setup) -> Branch:
     """``worker.workspace.GitWorkspace._start_of``: what a turn goes on from."""
     if local is None or theirs is None:
         return local or theirs or ()
-    if within(local, theirs):
-        return theirs
+    if within(theirs, local) or within(local, theirs):
+        return max(local, theirs, key=len)
+    if JOINED not in setup.without:
+        return joined(local, theirs)
     superseded = messages(local, without=theirs) <= messages(theirs, without=local)
-    return local if within(theirs, local) or not superseded else theirs
+    return theirs if superseded else local
+
+
+def joined(ours: Branch, theirs: Branch) -> Branch:
+    """``worker.lines``: theirs, and what only ours proves. A merge is written one behind the other here."""
+    done = messages(theirs, without=ours)
+    return (*(theirs or ()), *(c for c in ours or () if c not in (theirs or ()) and not {*c[0]} <= done))
 
 
 def push(state: State, setup: Setup, slot: int, thread: int) -> tuple[State, str]:
@@ -74,7 +84,7 @@ def push(state: State, setup: Setup, slot: int, thread: int) -> tuple[State, str
         assert worker is not None
     if state.owner_ref != worker.epoch and "epoch is checked at the push" not in setup.without:
         return state, "lost"
-    return _landed(state, worker, disk, thread), "landed"
+    return _landed(state, setup, worker, disk, thread), "landed"
 
 
 def claim(state: State, slot: int) -> State:
@@ -87,17 +97,21 @@ def claim(state: State, slot: int) -> State:
     return with_worker(after, slot, worker._replace(stamped=True))
 
 
-def _landed(state: State, worker: Worker, disk: int, thread: int) -> State:
+def _landed(state: State, setup: Setup, worker: Worker, disk: int, thread: int) -> State:
     ours, theirs = state.disks[disk].local[thread], state.remote[thread]
     if not within(theirs, ours):
-        if worker.in_turn == thread:
+        apart = JOINED in setup.without
+        if worker.in_turn == thread and apart:
             return broken(state, "work was pushed beside its branch though nobody else pushed")
-        ours = theirs if within(ours, theirs) else _rebased(ours, theirs)
-        state = set_local(state, disk, thread, ours)
+        ours = _rebased(ours, theirs) if apart else joined(ours, theirs)
+        if worker.in_turn != thread:
+            state = set_local(state, disk, thread, ours)
     state = state._replace(remote=put(state.remote, thread, ours))
     here = state.disks[disk]
     return state._replace(disks=put(state.disks, disk, here._replace(seen=put(here.seen, thread, ours))))
 
 
 def _rebased(ours: Branch, theirs: Branch) -> Branch:
+    if within(ours, theirs):
+        return theirs
     return (*(theirs or ()), *(c for c in ours or () if c not in (theirs or ())))

@@ -9,6 +9,7 @@ import pytest
 from contracts.records import OpenRecord
 from contracts.words import MessageId, Mode, StopReason, ThreadId, TurnState
 from tests.model.choice import Choice, choose
+from tests.model.git import JOINED
 from tests.model.setups import APART, SITUATIONS, STEERED, search, search_numbers
 from tests.model.state import Record, Setup, Worker
 from worker import decide
@@ -115,7 +116,7 @@ def test_a_predecessor_that_is_not_killed_on_the_same_disk_commits_beside_its_su
     [["epoch is checked at the push"], ["epoch is claimed at the start", "an owner claims before it looks"]],
 )
 def test_a_push_that_is_not_fenced_meets_the_work_of_the_successor(fence: list[str]) -> None:
-    assert without("takeover, other disk", *fence) in (BESIDE, TWICE)
+    assert without("takeover, other disk", JOINED, *fence) in (BESIDE, TWICE)
 
 
 def test_a_write_that_is_not_fenced_takes_effect_after_the_takeover() -> None:
@@ -252,6 +253,20 @@ FOUND = {
 @pytest.mark.parametrize("hole", FOUND)
 def test_a_hole_that_was_found_stays_closed_and_is_open_without_its_safeguard(hole: str) -> None:
     setup, safeguard, wrong = FOUND[hole]
+    found = search(setup._replace(without=frozenset({JOINED}))).run()
+    assert found.broken is None, str(found)
+    assert search(setup._replace(without=frozenset({JOINED, safeguard}))).run().broken == wrong
+
+
+@pytest.mark.parametrize("hole", [hole for hole, found in FOUND.items() if found[2] in (BESIDE, TWICE)])
+def test_joining_the_lines_of_two_disks_closes_the_holes_where_they_part_once_more(hole: str) -> None:
+    setup, safeguard, _ = FOUND[hole]
+    found = search(setup._replace(without=frozenset({safeguard}))).run()
+    assert found.broken is None, str(found)
+
+
+def test_a_worker_that_comes_back_to_its_first_disk_finds_what_it_left_there_and_joins_it() -> None:
+    setup = Setup(takeovers=2, outages=1, disks=(0, 1, 0))
     found = search(setup).run()
     assert found.broken is None, str(found)
-    assert search(setup._replace(without=frozenset({safeguard}))).run().broken == wrong
+    assert search(setup._replace(without=frozenset({JOINED}))).run().broken == TWICE

@@ -30,7 +30,7 @@ def switches(state: State, setup: Setup) -> Steps:
     for slot, worker, turn in _turns(state, "taken"):
         thread, disk = setup.messages[turn.message].thread, setup.disks[slot]
         here = state.disks[disk]
-        start = git.start_of(here.local[thread], here.seen[thread])
+        start = git.start_of(here.local[thread], here.seen[thread], setup)
         after = git.set_local(state, disk, thread, start)
         mine = worker._replace(turn=turn._replace(at="switched"), in_turn=thread)
         yield Step("worker {} switches to thread {}", (slot, thread), "fair", with_worker(after, slot, mine))

@@ -1,0 +1,127 @@
+"""How two lines of one branch become one: what is carried over, where to, and which side wins.
+
+Owners of one worker id on two disks leave two lines of a thread, and a worker must not conflict with itself
+(``docs/decisions/two-disks.md``). What stands on the remote is never changed, what was ended there stays, and
+where a person has a part in it there is no plan. Pure: runs no git, moves nothing.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+
+from contracts.words import MessageId
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One commit of a line. ``at`` is its committer's time in Unix seconds, ``own`` whether a worker made it
+    or Claude Code under one, ``ended`` and ``worked`` the messages that its trailers name."""
+
+    sha: str
+    at: int = 0
+    name: str = ""
+    email: str = ""
+    own: bool = True
+    merge: bool = False
+    join: bool = False
+    ended: frozenset[MessageId] = frozenset()
+    worked: frozenset[MessageId] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Commits that belong together: the last one names the messages, those before it name none."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def last(self) -> Step:
+        return self.steps[-1]
+
+    @property
+    def named(self) -> frozenset[MessageId]:
+        return self.last.ended or self.last.worked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carried:
+    """A commit that is made again elsewhere; its evidence of the messages in ``forget`` is left out."""
+
+    step: Step
+    forget: frozenset[MessageId] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Their line, then ``merged`` (a commit of ours, as it is), then ``carried``: on top of the commit
+    ``onto`` of theirs and merged, or on top of all when that is None."""
+
+    merged: str | None = None
+    carried: tuple[Carried, ...] = ()
+    onto: str | None = None
+    ours_win: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lines:
+    """Two lines since they parted, oldest first: ``here`` only ours has, ``there`` only the remote."""
+
+    here: Sequence[Step]
+    there: Sequence[Step]
+    _done: frozenset[MessageId] = field(init=False)
+
+    def __post_init__(self) -> None:
+        done: frozenset[MessageId] = frozenset().union(*(step.ended for step in self.there))
+        object.__setattr__(self, "_done", done)
+
+    def plan(self) -> Plan | None:
+        """How the two become one. None when it is not for a worker alone to say: somebody else committed
+        there, or a merge of Claude Code's would have to be taken apart."""
+        groups = list(grouped(self.here))
+        kept = [group for group in groups if not self._again(group)]
+        if not kept and self._done:
+            return Plan()
+        if not all(step.own for step in self.there):
+            return None
+        ends_meet = bool(self._done) and any(group.last.ended for group in kept)
+        whole = list(takewhile(lambda group: not group.named & self._done, groups)) if ends_meet else []
+        rest = [step for group in kept[len(whole) :] for step in group.steps if not step.join]
+        if any(step.merge for step in rest):
+            return None
+        return Plan(
+            merged=whole[-1].last.sha if whole else None,
+            carried=tuple(Carried(step=step, forget=step.ended & self._done) for step in rest),
+            onto=self._done_last(groups) if ends_meet and rest else None,
+            ours_win=bool(kept) and self._ours_win(kept),
+        )
+
+    def _again(self, group: Group) -> bool:
+        """Whether all that the group proves was done again there."""
+        return bool(group.named) and group.named <= self._done
+
+    def _done_last(self, groups: Iterable[Group]) -> str | None:
+        """The last commit there that ended what was ended or under way here, too."""
+        ours = frozenset().union(*(group.named for group in groups))
+        return next((step.sha for step in reversed(self.there) if step.ended & ours), None)
+
+    def _ours_win(self, kept: Sequence[Group]) -> bool:
+        """On the same lines: what is under way here wins, and otherwise the later of the two. An unfinished
+        state there of what was ended here counts for nothing."""
+        last = kept[-1].last
+        if not last.ended:
+            return True
+        ended = frozenset().union(*(group.last.ended for group in kept))
+        rivals = (step for step in self.there if step.ended or step.worked - ended)
+        return all(step.at < last.at for step in rivals)
+
+
+def grouped(line: Iterable[Step]) -> Iterator[Group]:
+    """The commits of a line in groups; what no later commit names stands in a last group of its own."""
+    steps: list[Step] = []
+    for step in line:
+        steps.append(step)
+        if step.ended or step.worked:
+            yield Group(steps=tuple(steps))
+            steps = []
+    if steps:
+        yield Group(steps=tuple(steps))
