@@ -91,8 +91,9 @@ class Evidence:
         sha, at, name, email, parents, *lines = entry.split("\n")
         told = lines if email == self.git.identity.email else []
         return Step(
-            sha=sha, at=int(at), name=name, email=email, own=email in (self.git.identity.email, CLAUDE),
-            merge=" " in parents, join=bool(_values(told, trailers.JOINED)),
+            sha=sha, at=int(at) if at.isdecimal() else 0,  # a commit made by hand may have no date at all
+            name=name, email=email, own=email in (self.git.identity.email, CLAUDE),
+            parents=tuple(parents.split()), merge=" " in parents, join=bool(_values(told, trailers.JOINED)),
             ended=_values(told, trailers.MESSAGE), worked=_values(told, trailers.WORKED_ON),
         )  # fmt: skip
 

@@ -15,13 +15,15 @@ from contracts.words import MessageId
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """One commit of a line. ``at`` is its committer's time in Unix seconds, ``own`` whether a worker made it
-    or Claude Code under one, ``ended`` and ``worked`` the messages that its trailers name."""
+    or Claude Code under one, ``ended`` and ``worked`` the messages that its trailers name. ``parents`` None
+    means the commit before it in its line."""
 
     sha: str
     at: int = 0
     name: str = ""
     email: str = ""
     own: bool = True
+    parents: tuple[str, ...] | None = None
     merge: bool = False
     join: bool = False
     ended: frozenset[MessageId] = frozenset()
@@ -54,12 +56,14 @@ class Carried:
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """Their line, then ``merged`` (a commit of ours, as it is), then ``carried``: on top of the commit
-    ``onto`` of theirs and merged, or on top of all when that is None."""
+    ``onto`` of theirs and merged, or on top of all when that is None. ``clean``: a person has a part in ours,
+    so no side may win and it must not come to that."""
 
     merged: str | None = None
     carried: tuple[Carried, ...] = ()
     onto: str | None = None
     ours_win: bool = False
+    clean: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,15 +89,27 @@ class Lines:
             return None
         ends_meet = bool(self._done) and any(group.last.ended for group in kept)
         whole = list(takewhile(lambda group: not group.named & self._done, groups)) if ends_meet else []
-        rest = [step for group in kept[len(whole) :] for step in group.steps if not step.join]
-        if any(step.merge for step in rest):
+        carried = self._carried(kept[len(whole) :])
+        if carried is None or not _one_line(whole):
             return None
         return Plan(
             merged=whole[-1].last.sha if whole else None,
-            carried=tuple(Carried(step=step, forget=step.ended & self._done) for step in rest),
-            onto=self._done_last(groups) if ends_meet and rest else None,
+            carried=carried,
+            onto=self._done_last(groups) if ends_meet and carried else None,
             ours_win=bool(kept) and self._ours_win(kept),
+            clean=not all(step.own for group in kept for step in group.steps),
         )
+
+    def on_top(self) -> tuple[Carried, ...] | None:
+        """What of ours goes on top of theirs, whoever has a part in that: all that was not done again there.
+        None when a merge of Claude Code's would have to be taken apart."""
+        return self._carried([group for group in grouped(self.here) if not self._again(group)])
+
+    def _carried(self, groups: Iterable[Group]) -> tuple[Carried, ...] | None:
+        steps = [step for group in groups for step in group.steps if not step.join]
+        if any(step.merge for step in steps):
+            return None
+        return tuple(Carried(step=step, forget=step.ended & self._done) for step in steps)
 
     def _again(self, group: Group) -> bool:
         """Whether all that the group proves was done again there."""
@@ -125,3 +141,16 @@ def grouped(line: Iterable[Step]) -> Iterator[Group]:
             steps = []
     if steps:
         yield Group(steps=tuple(steps))
+
+
+def _one_line(groups: Sequence[Group]) -> bool:
+    """Whether the last commit has all others behind it. Where lines were joined before, git lists one after
+    the other, and the end of the one is not the end of both."""
+    line = [step for group in groups for step in group.steps][::-1]
+    behind = {step.sha for step in line[:1]}
+    for number, step in enumerate(line):
+        if step.sha not in behind:
+            return False
+        before = tuple(each.sha for each in line[number + 1 : number + 2])
+        behind.update(before if step.parents is None else step.parents)
+    return True

@@ -74,7 +74,7 @@ class Pusher:
         return None
 
     async def _moved_over(self, sha: str, *, theirs: str, branch: str) -> bool:
-        ours = await self.weaver.rebased(sha, theirs=theirs)
+        ours = await self.weaver.rebased(sha, theirs=theirs, branch=branch)
         return ours is not None and await self.move(branch=branch, old=sha, new=ours)
 
     async def _landed(self, joined: str, branch: str) -> bool:

@@ -36,6 +36,9 @@ done
 [ "$protocol://$host" = "$BRANCHLINE_GIT_ORIGIN" ] && [ -n "$BRANCHLINE_GIT_TOKEN" ] || exit 0
 printf 'username=x-access-token\\npassword=%s\\n' "$BRANCHLINE_GIT_TOKEN"
 """
+_AS_THEY_ARE = "* -text !filter !ident !working-tree-encoding\n"
+"""In worktrees of the relay a file is what the commit holds, whatever the branch's attributes say: one that
+git would write differently counts as changed, and a merge refuses to touch it."""
 _BEHIND = re.compile(
     r"fetch first|non-fast-forward|needs force|stale info|incorrect old value|"
     r"fail(ed)? to (update|lock) ref|cannot lock ref|reference already exists"
@@ -77,6 +80,14 @@ class Remote:
         assert self.git.git_dir is not None  # noqa: S101
         return self.git.git_dir
 
+    @property
+    def borrowed(self) -> dict[str, str]:
+        """With this environment, what git makes in the relay is the checkout's."""
+        return {
+            "GIT_OBJECT_DIRECTORY": str(self.objects),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self._relay / "objects"),
+        }
+
     async def prepare(self) -> None:
         """Make the relay (again) and the credential helper. Local only."""
         await in_thread(self._write_helper)
@@ -97,17 +108,13 @@ class Remote:
         Raises ``RemoteUnavailable``, ``LeaseLost``.
         """
         await self._claimed()
-        borrowed = {
-            "GIT_OBJECT_DIRECTORY": str(self.objects),
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self._relay / "objects"),
-        }
         argv = (
             "fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules",
             "--end-of-options", self.url, f"+refs/heads/*:{TRACKING}*",
         )  # fmt: skip
-        tried = await self._raw(*argv, env=borrowed)
+        tried = await self._raw(*argv, env=self.borrowed)
         if tried.status and _LOCKED.search(tried.err):  # a push noted its branch at the same moment
-            tried = await self._raw(*argv, env=borrowed)
+            tried = await self._raw(*argv, env=self.borrowed)
         if tried.status:
             raise RemoteUnavailable(f"The remote could not be reached: {reason(tried)}")
         listed = await self.git.run("for-each-ref", "--format=%(objectname) %(refname)", TRACKING)
@@ -296,6 +303,9 @@ class Remote:
         info = self._relay / "objects" / "info"
         info.mkdir(parents=True, exist_ok=True)
         (info / "alternates").write_text(f"{self.objects}\n", encoding="utf-8")
+        (self._relay / "info").mkdir(exist_ok=True)
+        (self._relay / "info" / "attributes").write_text(_AS_THEY_ARE, encoding="utf-8")
+        shutil.rmtree(self._relay / "worktrees", ignore_errors=True)  # git's prune spares one half made
         for stale in self._relay.rglob("*.lock"):
             stale.unlink(missing_ok=True)
 

@@ -1,6 +1,7 @@
 """Makes again, elsewhere, what stands on one line of a branch, and merges two lines: in a worktree aside.
 
-A turn that runs meanwhile is not disturbed, and no branch moves; whoever calls moves it. What is made again
+A turn that runs meanwhile is not disturbed, and no branch moves; whoever calls moves it. The worktree belongs
+to the relay, so nothing that Claude Code wrote into the checkout's ``.git`` takes part. What is made again
 keeps its author and its committer: only a worker's own commit is evidence, and must stay the only one.
 """
 
@@ -18,66 +19,81 @@ from worker.lines import Carried, Lines, Plan
 from worker.refs import Refs, kept
 
 _PICK = ("cherry-pick", "--allow-empty", "--allow-empty-message", "--keep-redundant-commits")
+_MERGE = ("merge", "--quiet", "--no-ff", "--no-commit", "--allow-unrelated-histories")
 _AGAIN = ("commit", "--quiet", "--allow-empty", "--allow-empty-message")
+_RENAMES = ("merge.directoryRenames=false",)
+"""git would only guess where a file belongs whose folder has moved, and ask."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weaver:
-    """Weaves the lines of one checkout."""
+    """Weaves the lines of one checkout: ``refs`` are the checkout's, ``far`` runs in the relay and writes the
+    checkout's objects."""
 
     refs: Refs
-    evidence: Evidence
+    far: Git
     state_dir: Path
 
-    async def rebased(self, ours: str, *, theirs: str) -> str | None:
-        """Our own commits on top of ``theirs``; None when that is not clean. Evidence stays, even where it
-        becomes empty; a merge of ours is not taken apart."""
-        if await self.refs.is_ancestor(ours, theirs):
+    async def rebased(self, ours: str, *, theirs: str, branch: str) -> str | None:
+        """Our own commits on top of ``theirs``, but for those that were done again there; None when that is
+        not clean. Evidence stays, even where it becomes empty; a merge of ours is not taken apart."""
+        if await self._contains(ours, theirs):
             return theirs
-        steps = await self.evidence.line(ours, without=theirs)
-        if any(step.merge for step in steps):
+        lines = await self._lines(ours, theirs=theirs)
+        carried = lines.on_top()
+        if carried is None:
             return None
-        async with self._aside(theirs) as inside:
-            return await _carried(inside, [Carried(step=step) for step in steps], wins=None)
+        if len(carried) != len(lines.here):
+            await self.refs.keep(ours, under=kept(branch))
+        return await self._woven(Plan(carried=carried, clean=True), theirs=theirs)
 
     async def joined(self, ours: str, *, theirs: str, branch: str) -> str | None:
         """One line of the two that owners of this worker id left on two disks, standing on ``theirs``. None
         when somebody else has a part in it. Ours as they were stay under a ref."""
-        if await self.refs.is_ancestor(ours, theirs):
+        if await self._contains(ours, theirs):
             return theirs
-        here = await self.evidence.line(ours, without=theirs)
-        there = await self.evidence.line(theirs, without=ours)
-        plan = Lines(here=here, there=there).plan()
+        plan = (await self._lines(ours, theirs=theirs)).plan()
         if plan is None:
             return None
         if plan.merged != ours:
             await self.refs.keep(ours, under=kept(branch))
         if plan.merged is None and not plan.carried:
             return theirs
-        async with self._aside(theirs) as inside:
-            return await self._woven(inside, plan, theirs=theirs)
+        return await self._woven(plan, theirs=theirs)
 
-    async def _woven(self, inside: Git, plan: Plan, *, theirs: str) -> str | None:
-        wins = "theirs" if plan.ours_win else "ours"  # as git names the sides, seen from the worktree aside
+    async def _contains(self, older: str, newer: str) -> bool:
+        return await Refs(git=self.far).is_ancestor(older, newer)
+
+    async def _lines(self, ours: str, *, theirs: str) -> Lines:
+        evidence = Evidence(git=self.far)
+        here = await evidence.line(ours, without=theirs)
+        return Lines(here=here, there=await evidence.line(theirs, without=ours))
+
+    async def _woven(self, plan: Plan, *, theirs: str) -> str | None:
+        # git names the sides as they are seen from the worktree aside
+        wins = None if plan.clean else "theirs" if plan.ours_win else "ours"
         line: str | None = theirs
-        if plan.merged is not None:
-            line = await _merged(inside, plan.merged, wins=wins)
-        if line is None or not plan.carried:
-            return line
-        await inside.run("checkout", "--quiet", "--detach", plan.onto or line)
-        top = await _carried(inside, plan.carried, wins="theirs")
-        if top is None or await self.refs.is_ancestor(line, top):
-            return top
-        await inside.run("checkout", "--quiet", "--detach", line)
-        return await _merged(inside, top, wins=wins)
+        async with self._worktree(theirs) as inside:
+            if plan.merged is not None:
+                line = await _merged(inside, plan.merged, wins=wins)
+            if line is None or not plan.carried:
+                return line
+            await inside.run("checkout", "--quiet", "--detach", plan.onto or line)
+            top = await _carried(inside, plan.carried, wins=wins and "theirs")
+            if top is None or await self._contains(line, top):
+                return top
+            await inside.run("checkout", "--quiet", "--detach", line)
+            return await _merged(inside, top, wins=wins)
 
     @asynccontextmanager
-    async def _aside(self, start: str) -> AsyncIterator[Git]:
-        git = self.refs.git
+    async def _worktree(self, start: str) -> AsyncIterator[Git]:
+        git = self.far
         folder = self.state_dir / f"rebase-{secrets.token_hex(4)}"
-        await git.run("worktree", "add", "--quiet", "--detach", str(folder), start)
         try:
-            yield Git(cwd=folder, state_dir=git.state_dir, identity=git.identity, redact=git.redact)
+            await git.run("worktree", "add", "--quiet", "--detach", str(folder), start)
+            yield Git(
+                cwd=folder, state_dir=git.state_dir, identity=git.identity, redact=git.redact, env=git.env
+            )  # fmt: skip
         finally:
             await git.attempt("worktree", "remove", "--force", "--force", str(folder))
             await in_thread(lambda: shutil.rmtree(folder, ignore_errors=True))
@@ -86,19 +102,36 @@ class Weaver:
 
 async def _carried(inside: Git, commits: Sequence[Carried], *, wins: str | None) -> str | None:
     """The commits made again on top of where ``inside`` stands; None when one does not apply. With ``wins``
-    all of them do: that side is taken where both changed the same lines, otherwise every file is kept."""
+    they do: that side is taken where both changed the same lines, otherwise every file is kept."""
     option = ("-x", f"--strategy-option={wins}") if wins else ()
     for each in commits:
-        who = {"GIT_COMMITTER_NAME": each.step.name, "GIT_COMMITTER_EMAIL": each.step.email}
-        picked = await inside.attempt(*_PICK, *option, each.step.sha, env=who)
-        if picked.status and wins:
-            await inside.run("add", "--all")
+        who = {
+            "GIT_COMMITTER_NAME": each.step.name,
+            "GIT_COMMITTER_EMAIL": each.step.email,
+            "GIT_COMMITTER_DATE": f"@{each.step.at} +0000",
+        }
+        picked = await inside.attempt(*_PICK, *option, each.step.sha, env=who, settings=_RENAMES)
+        if picked.status and wins and await _settled(inside, "CHERRY_PICK_HEAD"):
             picked = await inside.attempt(*_AGAIN, f"--reuse-message={each.step.sha}", env=who)
         if picked.status:
             return None
         if each.forget:
             await _forget(inside, each, env=who)
     return (await inside.run("rev-parse", "HEAD")).text
+
+
+async def _settled(inside: Git, head: str) -> bool:
+    """Whether git began to apply the commit that ``head`` names, and every file could be kept under its own
+    name. What it refused to begin would come out as if it had no changes."""
+    if await Refs(git=inside).resolve(head) is None:
+        return False
+    listed = (await inside.run("ls-files", "--unmerged", "-z")).fields
+    facts = (entry.partition("\t") for entry in listed)
+    kept_as = {name for fact, _, name in facts if not fact.endswith(" 1")}  # 1: as it was before both
+    sides = [await inside.run("ls-tree", "-r", "-z", "--name-only", side) for side in ("HEAD", head)]
+    if not kept_as <= {name for side in sides for name in side.fields}:
+        return False
+    return (await inside.attempt("add", "--all")).status == 0
 
 
 async def _forget(inside: Git, each: Carried, *, env: dict[str, str]) -> None:
@@ -109,13 +142,15 @@ async def _forget(inside: Git, each: Carried, *, env: dict[str, str]) -> None:
     await inside.run("commit", "--quiet", "--amend", "--allow-empty", "--file=-", stdin=text, env=env)
 
 
-async def _merged(inside: Git, other: str, *, wins: str) -> str | None:
-    """``other`` merged into where ``inside`` stands."""
+async def _merged(inside: Git, other: str, *, wins: str | None) -> str | None:
+    """``other`` merged into where ``inside`` stands; None when that cannot be."""
     told = trailers.compose(
         subject="Join the work of two disks",
         trailers=[trailers.trailer(trailers.JOINED, other)],
     )
-    await inside.attempt("merge", "--quiet", "--no-ff", "--no-commit", f"--strategy-option={wins}", other)
-    await inside.run("add", "--all")
+    option = (f"--strategy-option={wins}",) if wins else ()
+    merge = await inside.attempt(*_MERGE, *option, other, settings=_RENAMES)
+    if merge.status and not (wins and await _settled(inside, "MERGE_HEAD")):
+        return None
     made = await inside.attempt("commit", "--quiet", "--file=-", stdin=told)
     return (await inside.run("rev-parse", "HEAD")).text if made.status == 0 else None

@@ -8,13 +8,13 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from contracts import names
 from contracts.words import MessageId, Outcome, StopReason, ThreadId, TurnId, WorkerId
 from worker.checkout import Folder
-from worker.errors import RemoteUnavailable, WorkspaceError
+from worker.errors import DiskFull, RemoteUnavailable, WorkspaceError
 from worker.evidence import Evidence
 from worker.git import Git, Identity, in_thread, write_own_config
 from worker.log import get_logger
@@ -89,7 +89,9 @@ class GitWorkspace:
             git=near, refs=self._refs, notes=self._notes, path=self._path, state_dir=self._state
         )
         self._moves = Moves(tree=self._tree)
-        self._weaver = Weaver(refs=self._refs, evidence=self._evidence, state_dir=self._state)
+        self._weaver = Weaver(
+            refs=self._refs, far=replace(far, env=self._remote.borrowed), state_dir=self._state
+        )
         self._pusher = Pusher(
             refs=self._refs, weaver=self._weaver, remote=self._remote, fetch=self.fetch, move=self._move
         )
@@ -276,8 +278,19 @@ class GitWorkspace:
             await self._refs.keep(local, under=kept(branch))
             sha = tip
         if sha and theirs and sha != theirs and not await self._refs.is_ancestor(theirs, sha):
-            sha = await self._weaver.joined(sha, theirs=theirs, branch=branch) or sha
+            sha = await self._joined(sha, theirs=theirs, branch=branch)
         return _Start(sha=sha or await self._new_start(), local=local, tip=noted, created=sha is None)
+
+    async def _joined(self, sha: str, *, theirs: str, branch: str) -> str:
+        """One line of the two; ours where that cannot be. A join that fails must not keep a thread from its
+        turns: the push tries it again."""
+        try:
+            return await self._weaver.joined(sha, theirs=theirs, branch=branch) or sha
+        except DiskFull:
+            raise
+        except WorkspaceError as error:
+            log.warning("lines_not_joined", branch=branch, error=str(error))
+            return sha
 
     async def _new_start(self) -> str:
         """The default branch as last fetched; on an empty remote a commit without files."""

@@ -83,6 +83,23 @@ def test_a_merge_of_claudes_is_not_taken_apart_and_one_of_our_own_is_made_anew()
     assert shas(Lines(here=[ended("h1", "m1"), join, ended("h2", "m2")], there=there).plan()) == ["h2"]
 
 
+def test_a_line_that_was_joined_here_is_not_cut_where_its_other_half_would_be_lost():
+    here = [
+        Step(sha="a", parents=("base",), ended=ids("m1")),
+        Step(sha="b", parents=("base",), ended=ids("m2")),
+        Step(sha="c", parents=("b",), ended=ids("m3")),
+        Step(sha="j", parents=("c", "a"), merge=True, join=True),
+    ]
+    assert Lines(here=here, there=[ended("t1", "m3"), ended("t2", "m4")]).plan() is None
+    assert Lines(here=here, there=[ended("t2", "m4")]).plan().merged == "j"
+
+
+def test_where_a_person_has_a_part_in_ours_no_side_may_win():
+    person = Step(sha="p", own=False)
+    assert Lines(here=[person, ended("h1", "m1")], there=[ended("t1", "m2")]).plan().clean
+    assert not Lines(here=[ended("h1", "m1")], there=[ended("t1", "m2")]).plan().clean
+
+
 MESSAGES = st.sampled_from([MessageId(f"m{n}") for n in range(5)])
 KINDS = st.tuples(st.sampled_from(["end", "pause", "free"]), st.frozensets(MESSAGES, min_size=1, max_size=2))
 
