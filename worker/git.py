@@ -183,6 +183,7 @@ class Git:
             "GIT_EDITOR": "false",
             "GIT_OPTIONAL_LOCKS": "0",
             "GIT_NO_REPLACE_OBJECTS": "1",
+            "GIT_GRAFT_FILE": str(self.state_dir / "no-grafts"),
             "GIT_LITERAL_PATHSPECS": "1",
             "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes"),
             "GIT_AUTHOR_NAME": self.identity.name,

@@ -160,6 +160,16 @@ async def test_what_is_made_again_is_as_old_as_it_was(lab):
     assert "1000000000" in git(lab.remote, "log", "--format=%ct", "main..thread-a").split()
 
 
+async def test_grafts_hide_no_work(lab):
+    second = await parted(lab)
+    ours = git(second.path, "rev-parse", "refs/heads/thread-a")
+    theirs = git(second.path, "rev-parse", "refs/remotes/origin/thread-a")
+    (second.path / ".git" / "info" / "grafts").write_text(f"{theirs} {ours}\n")
+    await second.push(thread_id=A)
+    (second.path / ".git" / "info" / "grafts").unlink()
+    assert (sorted(ends(lab)), conflicts(lab)) == ([M0, M1, M2], "")
+
+
 async def test_work_done_again_there_stands_once_although_a_person_came_after_it(lab):
     first, second = await two_disks(lab)
     await turn(second, M1, one_txt="1\n")
