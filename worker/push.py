@@ -47,7 +47,9 @@ class Pusher:
     async def push_rest(self, branch: str) -> None:
         """Push a branch that no turn waits for. One that a person has changed waits for its next turn."""
         async with self._lock:
-            await self._push(branch, quietly=True)
+            sha, theirs = await self._head(branch), await self.refs.resolve(TRACKING + branch)
+            if theirs is None or await self.weaver.may_join(sha, theirs=theirs):
+                await self._push(branch, quietly=True)
 
     async def _push(self, branch: str, *, quietly: bool = False) -> Push | None:
         """Push to the branch itself; None when that cannot be."""

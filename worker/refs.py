@@ -92,10 +92,10 @@ class Refs:
         listed = await self.git.run(
             "for-each-ref", "--format=%(refname:strip=2) %(objectname)", heads("thread-*")
         )
-        found = []
+        found, pushed = [], await self.named(f"{TRACKING}thread-*")
         for line in listed.text.splitlines():
             branch, sha = line.split(" ")
-            theirs = await self.resolve(TRACKING + branch)
+            theirs = pushed.get(TRACKING + branch)
             if theirs is None or not await self.is_ancestor(sha, theirs):
                 found.append(branch)
         return found

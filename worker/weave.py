@@ -34,6 +34,12 @@ class Weaver:
     far: Git
     state_dir: Path
 
+    async def may_join(self, ours: str, *, theirs: str) -> bool:
+        """Whether no person has a part in how the two become one."""
+        if await self._contains(theirs, ours) or await self._contains(ours, theirs):
+            return True
+        return (await self._lines(ours, theirs=theirs)).plan() is not None
+
     async def rebased(self, ours: str, *, theirs: str, branch: str) -> str | None:
         """Our own commits on top of ``theirs``, but for those that were done again there; None when that is
         not clean. Evidence stays, even where it becomes empty; a merge of ours is not taken apart."""

@@ -1,6 +1,7 @@
 """Two disks of one worker, and a checkout that does its worst: what was done is still on the branch."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,19 @@ async def test_what_is_made_again_is_as_old_as_it_was(lab):
     await own(second, 2)
     await second.push(thread_id=A)
     assert "1000000000" in git(lab.remote, "log", "--format=%ct", "main..thread-a").split()
+
+
+async def test_branches_that_people_changed_cost_an_owner_no_round_trip_at_its_start(lab):
+    _, second = await two_disks(lab)
+    await turn(second, M1, last_txt="one\n")
+    git(lab.person, "fetch", "-q")
+    git(lab.person, "switch", "-q", "thread-a")
+    write(lab.person, last_txt="by hand\n")
+    git(lab.person, "commit", "-qam", "person")
+    git(lab.person, "push", "-q", "origin", "thread-a")
+    await own(second, 2)
+    shutil.move(lab.remote, lab.root / "away")
+    await second.push_rest()
 
 
 async def test_grafts_hide_no_work(lab):
