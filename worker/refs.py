@@ -11,6 +11,8 @@ from worker.git import Git
 
 TRACKING = "refs/remotes/origin/"
 SAVED = "refs/branchline/saved"
+GONE = "refs/branchline/gone/"
+"""Below here stands what a branch was on the remote before somebody removed it there."""
 
 
 def heads(branch: str) -> str:
@@ -65,6 +67,11 @@ class Refs:
         known = await self.tracked()
         gone = [f"delete {TRACKING}{name}\n" for name in known if name not in found]
         news = [f"update {TRACKING}{name} {sha}\n" for name, sha in found.items() if known.get(name) != sha]
+        gone += [
+            f"update {GONE}{name} {sha}\n"
+            for name, sha in known.items()
+            if name not in found and name.startswith("thread-")
+        ]
         for lines in (gone, news):  # first the deletions: a new name may need the place of an old one
             if lines:
                 await self.git.run("update-ref", "--no-deref", "--stdin", stdin="".join(lines).encode())
@@ -88,14 +95,15 @@ class Refs:
         await self.git.run("update-ref", "-m", "branchline", "--stdin", stdin=lines.encode())
 
     async def unpushed(self) -> list[str]:
-        """Threads' branches here that hold what the remote did not when it was last fetched."""
+        """Threads' branches here that hold what the remote did not when it was last fetched. One that somebody
+        removed there stays away until there is more of it."""
         listed = await self.git.run(
             "for-each-ref", "--format=%(refname:strip=2) %(objectname)", heads("thread-*")
         )
-        found, pushed = [], await self.named(f"{TRACKING}thread-*")
+        found, pushed = [], await self.named(f"{TRACKING}thread-*", f"{GONE}thread-*")
         for line in listed.text.splitlines():
             branch, sha = line.split(" ")
-            theirs = pushed.get(TRACKING + branch)
+            theirs = pushed.get(TRACKING + branch) or pushed.get(GONE + branch)
             if theirs is None or not await self.is_ancestor(sha, theirs):
                 found.append(branch)
         return found

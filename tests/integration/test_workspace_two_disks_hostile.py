@@ -227,3 +227,16 @@ async def test_a_kill_in_the_middle_of_a_join_leaves_nothing_behind(lab):
     assert (sorted(ends(lab)), conflicts(lab)) == ([M0, M1, M2], "")
     assert not list(state.glob("rebase-*"))
     assert not (relay / "worktrees").exists()
+
+
+async def test_a_branch_that_somebody_removed_stays_away_until_there_is_more_of_it(lab):
+    worker = await lab.ready()
+    await turn(worker, M1, one_txt="1\n")
+    await worker.push(thread_id=A)
+    git(lab.person, "push", "--quiet", "origin", "--delete", "thread-a")
+    await own(worker, 2)
+    await worker.push_rest()
+    assert git(lab.remote, "branch", "--list", "thread-a") == ""
+    await turn(worker, M2, two_txt="2\n")
+    await worker.push_rest()
+    assert ends(lab) == [M1, M2]
