@@ -238,7 +238,7 @@ async def _arguments(request: web.Request) -> Json:
     """What a call was given, whichever way: query, form or JSON."""
     given: Json = dict(request.query)
     if request.content_type == "application/json":
-        return given | (await request.json() if request.can_read_body else {})
+        return given | (await request.json() if request.body_exists else {})
     return given | dict(await request.post())
 
 
