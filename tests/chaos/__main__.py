@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 
 from contracts.faults import POINTS
-from tests.chaos import bench, rules
+from tests.chaos import bench, reply_rules, rules
 from tests.chaos.history import found_in
 from tests.chaos.interrupts import interrupts
 from tests.chaos.places import ROOT, Pace
 from tests.chaos.recovery import REAL, recovery
+from tests.chaos.reply_history import told_in
+from tests.chaos.reply_town import Town
+from tests.chaos.reply_villain import REPLY_WEIGHTS
 from tests.chaos.seats import Faults
 from tests.chaos.soak import soak
 from tests.chaos.split_brain import split
@@ -31,7 +34,7 @@ def main() -> int:
     if given.named:
         return int(pytest.main([str(ROOT / "tests" / "faults"), "-m", "", "--timeout=600", "-v"]))
     if given.judge:
-        return _verdict(rules.judge(found_in(given.judge)))
+        return _verdict(_judged(given.judge))
     seed = given.seed if given.seed is not None else secrets.randbelow(10**6)
     home = _home() / "chaos" / str(seed)
     # However it is ended, the fleet is taken down first.
@@ -46,6 +49,11 @@ def main() -> int:
     status = _verdict(verdict.violations)
     _say(f"history: {home / 'history.jsonl'}; again with: ./scripts/chaos --seed {seed} ...")
     return status
+
+
+def _judged(file: Path) -> dict[str, list[str]]:
+    found, told = found_in(file), told_in(file)
+    return rules.judge(found) | (reply_rules.judge(found, told) if told is not None else {})
 
 
 def _verdict(violations: dict[str, list[str]]) -> int:
@@ -86,6 +94,10 @@ def _scene(given: argparse.Namespace, plan: bench.Plan) -> tuple[bench.Plan, ben
         return replace(plan, kills=given.soak, settle=600, workers=1, rivals=0, pace=patient), soak
     if given.recovery:
         return replace(plan, kills=given.recovery, rivals=plan.workers, pace=REAL), recovery
+    if given.replies:
+        # Two disks of one worker have an open question of their own.
+        chats = replace(plan, rivals=0, dispatchers=max(plan.dispatchers, 3), weights=REPLY_WEIGHTS)
+        return replace(chats, around=Town(seed=plan.seed)), bench.hurt
     return plan, bench.hurt
 
 
@@ -110,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--interrupts", type=int, metavar="N", help="N messages in three threads of one worker instead")
     add("--soak", type=int, metavar="N", help="N turns on one worker instead; memory, descriptors, disk")
     add("--recovery", type=int, metavar="N", help="N kills at the product's own lease: seconds of silence")
+    add("--replies", action="store_true", help="write through Slack and GitHub; count the answers there, too")
     add("--named", action="store_true", help="the test of each single fault instead, the long ones too")
     add("--judge", type=Path, metavar="FILE", help="only judge the history of an earlier run again")
     return parser

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos import rules
+from tests.chaos.around import Around
 from tests.chaos.collect import collect
 from tests.chaos.fleet import Fleet, until
 from tests.chaos.history import Found, History
-from tests.chaos.places import Pace, Places
+from tests.chaos.places import Pace
 from tests.chaos.seats import Faults
 from tests.chaos.traffic import Manners, Traffic
 from tests.chaos.villain import WEIGHTS, Villain
@@ -42,6 +43,7 @@ class Plan:
     manners: Manners = field(default_factory=Manners)
     faults: Faults = field(default_factory=Faults)
     weights: dict[str, int] = field(default_factory=lambda: dict(WEIGHTS))
+    around: Around = field(default_factory=Around)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,7 @@ async def running_fleet(plan: Plan, *, history: History, dice: random.Random) ->
     from tests.fakes.model import serving_model
 
     with serving_model() as model:
-        places = Places(
+        places = plan.around.places(
             home=plan.home, workers=plan.workers, pace=plan.pace, model_url=model.url,
             cli=None if plan.real_cli else plan.home / "claude",
         )  # fmt: skip
@@ -122,11 +124,11 @@ async def run(plan: Plan, *, act: Act = hurt) -> Verdict:
     plan.home.mkdir(parents=True)
     history, dice = History(plan.home / "history.jsonl"), random.Random(plan.seed)
     history.add("bench", "plan", seed=plan.seed, plan=str(plan))
-    async with running_fleet(plan, history=history, dice=dice) as fleet:
-        traffic = Traffic(
+    async with plan.around.standing(history), running_fleet(plan, history=history, dice=dice) as fleet:
+        traffic = plan.around.traffic(
             fleet=fleet, history=history, manners=plan.manners, dice=random.Random(dice.random())
         )
-        villain = Villain(
+        villain = plan.around.villain(
             fleet=fleet, history=history, dice=random.Random(dice.random()), kills=plan.kills,
             every=plan.every, weights=plan.weights,
         )  # fmt: skip
@@ -140,12 +142,11 @@ async def run(plan: Plan, *, act: Act = hurt) -> Verdict:
         finally:
             teller.cancel()
         found = await collect(fleet, posted=traffic.posted, notes=history.notes)
-        counts = told | _counts(fleet, found)
+        counts = told | _counts(fleet, found) | plan.around.counts()
     history.add("bench", "found", found=json.loads(found.model_dump_json()))
+    violations = rules.judge(found) | plan.around.judge(found, history=history)
     history.close()
-    return Verdict(
-        found=found, violations=rules.judge(found), counts=counts, seconds=time.monotonic() - began
-    )
+    return Verdict(found=found, violations=violations, counts=counts, seconds=time.monotonic() - began)
 
 
 async def _unless_broken(act: Awaitable[dict[str, int | str]], fleet: Fleet) -> dict[str, int | str]:
@@ -168,6 +169,7 @@ async def _rest(plan: Plan, fleet: Fleet, history: History) -> None:
             history.note(f"not everything was answered within {plan.settle:.0f} s")
             break
         await asyncio.sleep(0.5)
+    await plan.around.rest(fleet, seconds=plan.settle)
     patience = fleet.places.pace.visibility + 15
     await until(lambda: not any(sum(fleet.deliveries(s)) for s in fleet.seats), seconds=patience)
     await until(lambda: not any(map(fleet.dead_letters, fleet.seats)), seconds=patience)
