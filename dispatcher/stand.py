@@ -1,9 +1,10 @@
 """Makes the posts of one place stand, whoever dies or tries the same at the same time.
 
 The rules and the cases are in ``docs/decisions/chat-frontends.md``: an intent is written before a post is
-made, and one that is left over is searched for at the frontend before it is made again. Two numbers carry
-the promise that nothing is posted twice: a post is begun within ``START_SECONDS`` of its intent and takes at
-most ``CALL_SECONDS``, and nobody takes an intent over before ``TAKE_OVER_SECONDS``.
+made or edited, and one that is left over is searched for at the frontend before it is made again. Two numbers
+carry the promise that nothing is posted twice and that no edit comes behind a later one: a request is begun
+within ``START_SECONDS`` of its intent and takes at most ``CALL_SECONDS``, and nobody takes an intent over
+before ``TAKE_OVER_SECONDS``.
 """
 
 import asyncio
@@ -28,6 +29,8 @@ _T = TypeVar("_T")
 START_SECONDS = 5.0
 CALL_SECONDS = 20.0
 TAKE_OVER_SECONDS = 30.0
+_BUSY_SECONDS = 1.0
+"""When to look again first where somebody else is at work: nobody rings when that is done."""
 _OVERTAKEN_SECONDS = 0.1
 _REMEMBERED = 10_000
 
@@ -49,8 +52,6 @@ class Stand:
         self.poster = poster
         self.now = now
         self.pace = Pace(now)
-        self.doubtful: set[tuple[str, str]] = set()
-        """Posts (address, key) that may look otherwise than recorded; they are edited again."""
         self._watched: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     async def make(self, place: PlaceRecord, view: ThreadView) -> Standing:
@@ -102,20 +103,14 @@ class _Visit:
         if self.place.intent is not None:
             left = self._stand.watch(self.place)
             if left > 0:
-                return left
+                return min(left, max(TAKE_OVER_SECONDS - left, _BUSY_SECONDS))
             await self._take_over(self.place.intent)
         wanted = self._stand.dialect.wanted(self._view, self.place)
-        again = await self._make_all(self._outstanding(wanted))
+        again = await self._make_all(due.outstanding(wanted, place=self.place, view=self._view))
         after = due.settled(self.place, wanted=wanted, view=self._view)
         if (after.through, after.done) != (self.place.through, self.place.done):
             await self._save(after)
         return again
-
-    def _outstanding(self, wanted: list[Wanted]) -> list[Wanted]:
-        doubtful = {key for address, key in self._stand.doubtful if address == self.place.address}
-        known = {key: body for key, body in self.place.bodies.items() if key not in doubtful}
-        place = self.place.model_copy(update={"bodies": known})
-        return due.outstanding(wanted, place=place, view=self._view)
 
     async def _make_all(self, posts: list[Wanted]) -> float | None:
         """New posts in their order; of the edits the one that is due most. Seconds until the next edit."""
@@ -130,47 +125,61 @@ class _Visit:
         return max(self._stand.pace.edit_in(self.place.address), 0.0) if edits else None
 
     async def _take_over(self, key: str) -> None:
-        """Somebody meant to post this and died, or never heard what became of it: look whether it stands."""
+        """Somebody meant to post or edit this and died, or never heard what became of it: look whether it
+        stands. How it looks nobody knows."""
+        if key in self.place.posts:
+            await self._save(self._unsure(key))
+            return
         found = await self._call(self._stand.poster.find(self.place.address, key))
         posts = self.place.posts | ({key: found} if found is not None else {})
         await self._save(self.place.model_copy(update={"intent": None, "posts": posts}))
 
     async def _create(self, post: Wanted) -> None:
+        address = self.place.address
+        post_id = await self._announced(post.key, lambda: self._stand.poster.create(address, post))
+        await self._save(self._shown(post, posts=self.place.posts | {post.key: post_id}))
+
+    async def _edit(self, post: Wanted) -> None:
+        address, post_id = self.place.address, self.place.posts[post.key]
+        self._stand.pace.acted(address)
+        try:
+            await self._announced(post.key, lambda: self._stand.poster.update(address, post_id, post))
+        except Gone as error:
+            _log.info("post was deleted", address=address, key=post.key, problem=str(error))
+        await self._save(self._shown(post, posts=self.place.posts))
+
+    async def _announced(self, key: str, request: Callable[[], Awaitable[_T]]) -> _T:
+        """Make a request once everybody can see that it is about to be made; the intent is still there when
+        it was answered. Raises what the request raises, and Later when this process was held up."""
         # The clock is read before the intent can be seen by anybody: whoever waits began to wait later.
         since = self._stand.now()
-        await self._save(self.place.model_copy(update={"intent": post.key}))
+        await self._save(self.place.model_copy(update={"intent": key}))
         self._stand.watch(self.place, since=since)
         if self._stand.now() - since > START_SECONDS:
             raise Later("This process was held up; somebody else may be posting now.")
         try:
-            post_id = await self._call(self._stand.poster.create(self.place.address, post))
+            answer = await self._call(request())
         except Later as error:
             if error.seconds is not None:
                 await self._save(self.place.model_copy(update={"intent": None}))
+            elif key in self.place.posts:  # to edit it once more does no harm
+                await self._save(self._unsure(key))
             raise
         except Undeliverable:
             await self._save(self.place.model_copy(update={"intent": None}))
             raise
         self._stand.pace.acted(self.place.address)
-        posts = self.place.posts | {post.key: post_id}
-        await self._save(self._shown(post).model_copy(update={"intent": None, "posts": posts}))
+        return answer
 
-    async def _edit(self, post: Wanted) -> None:
-        # Until this is recorded, and if another was faster with that, nobody knows how the post looks.
-        doubt = (self.place.address, post.key)
-        self._stand.doubtful.add(doubt)
-        self._stand.pace.acted(self.place.address)
-        try:
-            await self._call(self._stand.poster.update(self.place.address, self.place.posts[post.key], post))
-        except Gone as error:
-            _log.info("post was deleted", address=self.place.address, key=post.key, problem=str(error))
-        self._stand.pace.acted(self.place.address)
-        await self._save(self._shown(post))
-        self._stand.doubtful.discard(doubt)
+    def _unsure(self, key: str) -> PlaceRecord:
+        """The place without an intent and without a word on how this post looks, so that it is edited."""
+        bodies = {known: body for known, body in self.place.bodies.items() if known != key}
+        return self.place.model_copy(update={"intent": None, "bodies": bodies})
 
-    def _shown(self, post: Wanted) -> PlaceRecord:
+    def _shown(self, post: Wanted, *, posts: Mapping[str, str]) -> PlaceRecord:
         bodies: Mapping[str, str] = self.place.bodies | {post.key: due.digest_of(post)}
-        return self.place.model_copy(update={"bodies": bodies, "shown": self._view.last})
+        changes = {"bodies": bodies, "posts": posts, "intent": None, "shown": self._view.last}
+        return self.place.model_copy(update=changes)
 
     async def _call(self, request: Awaitable[_T]) -> _T:
         """A request to the frontend. Whatever breaks in it says nothing about whether it was done."""

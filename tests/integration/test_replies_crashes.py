@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.places import PlaceRecord
-from contracts.words import ThreadId
+from contracts.words import MessageId, ThreadId
 from dispatcher.places import Places
 from dispatcher.replies import Replies
 from dispatcher.stand import CALL_SECONDS
@@ -25,11 +25,12 @@ STEPS = st.lists(
         st.tuples(st.just("step"), WHO, st.integers(1, 12)),
         st.tuples(st.just("crash"), WHO, st.just(1)),
         st.tuples(st.just("tick"), st.sampled_from((1, 6, 31)), st.just(1)),
+        st.tuples(st.just("tell"), WHO, st.just(1)),
     ),
     min_size=3,
     max_size=9,
 )
-"""What happens, to whom (or how many seconds pass), and how often."""
+"""What happens, to whom (or how many seconds pass), and how often. ``tell``: the second turn goes on."""
 _threads = itertools.count()
 
 
@@ -118,6 +119,22 @@ class Consumer:
         self._start()
 
 
+class Second:
+    """The turn of the second message; ``stage`` is how far it is."""
+
+    def __init__(self, site: Lab, *, thread: str, message_id: MessageId) -> None:
+        self._site, self._thread, self._message_id = site, thread, message_id
+        self.stage = "received"
+
+    async def get_on(self) -> None:
+        if self.stage == "received":
+            await self._site.start(self._thread, self._message_id)
+            self.stage = "running"
+        elif self.stage == "running":
+            await self._site.answer(self._thread, self._message_id, "two")
+            self.stage = "completed"
+
+
 @dataclass(frozen=True)
 class World:
     """A loop and an account that live as long as this file's tests."""
@@ -141,12 +158,14 @@ async def play(site: Lab, schedule: list[tuple[str, int, int]]) -> None:
     await site.show(thread, address)
     first = await site.message(thread, 1)
     await site.answer(thread, first, "one")
-    await site.message(thread, 2)
+    second = Second(site, thread=thread, message_id=await site.message(thread, 2))
     clock, shared = Clock(), MemoryPoster()
     consumers = [Consumer(site, clock=clock, shared=shared) for _ in range(2)]
     for what, which, times in schedule:
         if what == "tick":
             clock.tick(which)
+        elif what == "tell":
+            await second.get_on()
         elif what == "crash":
             await consumers[which].crash()
         else:
@@ -157,10 +176,13 @@ async def play(site: Lab, schedule: list[tuple[str, int, int]]) -> None:
     last = MemoryPoster(posts=shared.posts)
     await look_until_done(site.replies(last, clock=clock), thread, clock=clock)
     made = shared.keys(address)
-    assert made == [f"living:{thread}-1", f"answer:{thread}-1:1", f"living:{thread}-2"]
+    ended = second.stage == "completed"
+    answer = [f"answer:{thread}-2:1"] if ended else []
+    assert made == [f"living:{thread}-1", f"answer:{thread}-1:1", f"living:{thread}-2", *answer]
     assert shared.body(address, made[0])["stage"] == "completed"
+    assert shared.body(address, made[2])["stage"] == second.stage
     (place,) = await site.places.places_of(WORKER, ThreadId(thread))
-    assert (place.intent, place.through) == (None, 1)
+    assert (place.intent, place.through) == (None, 2 if ended else 1)
 
 
 @given(schedule=STEPS)
@@ -178,6 +200,15 @@ def test_a_consumer_that_freezes_after_any_number_of_steps_is_followed_by_anothe
     """It wakes up again when the other has taken over, and when it has finished."""
     other = [("tick", 31, 1), ("step", 1, 1), ("tick", 31, 1), ("step", 1, 9)]
     world.runner.run(play(world.site, [("step", 0, steps), *other, ("step", 0, 4), ("step", 1, 1)]))
+
+
+@pytest.mark.parametrize("steps", range(1, 7))
+def test_an_edit_of_a_consumer_that_dies_or_lives_undoes_no_later_one(world: World, steps: int) -> None:
+    """The first is in the middle of its edit when the turn ends and the other shows that; then it goes on."""
+    made = [("step", 0, 26), ("tell", 0, 1), ("tick", 2, 1)]
+    world.runner.run(
+        play(world.site, [*made, ("step", 0, steps), ("tell", 0, 1), ("step", 1, 14), ("step", 0, 6)])
+    )
 
 
 @pytest.mark.parametrize("steps", range(1, 13))

@@ -1,0 +1,150 @@
+"""Edits by several consumers: none that comes late undoes a later one, none that got lost is believed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from contracts.words import MessageId, ThreadId
+from dispatcher.replies import Replies
+from dispatcher.stand import TAKE_OVER_SECONDS
+from tests.fakes.poster import MemoryPoster
+from tests.integration.replies_lab import WORKER, Clock, Lab, lab, look_until_done, pointer
+
+P = "T1/C1/1.0"
+
+
+@pytest.fixture
+async def site(engine_url: str, account: str) -> AsyncIterator[Lab]:
+    async with lab(url=engine_url, account=account) as site:
+        yield site
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+class Slow:
+    """A consumer whose edit is under way until it is carried out, and then until it is answered."""
+
+    def __init__(self, site: Lab, *, clock: Clock, shared: MemoryPoster) -> None:
+        self.poster = MemoryPoster(posts=shared.posts)
+        self.replies: Replies = site.replies(self.poster, clock=clock)
+        self._asked, self._carry_out = asyncio.Event(), asyncio.Event()
+        self._done, self._answered = asyncio.Event(), asyncio.Event()
+
+    async def begin(self) -> None:
+        """Look, as far as to the request."""
+
+        async def before(call: str, key: str) -> None:
+            self._asked.set()
+            await self._carry_out.wait()
+
+        async def after(call: str, key: str) -> None:
+            self._done.set()
+            await self._answered.wait()
+
+        self.poster.before, self.poster.after = before, after
+        self._look = asyncio.create_task(self.replies.look(pointer("a")))
+        await self._asked.wait()
+
+    async def carry_out(self) -> None:
+        self._carry_out.set()
+        await self._done.wait()
+
+    async def end(self) -> float | None:
+        self._answered.set()
+        return await self._look
+
+    async def die(self) -> None:
+        self._look.cancel()
+        await asyncio.wait([self._look])
+
+
+async def edited_late(site: Lab, *, clock: Clock) -> tuple[Slow, MemoryPoster]:
+    """A consumer says "running" about a message that has ended meanwhile, and that another looked at."""
+    message_id, shared = await site.message("a", 1), MemoryPoster()
+    await site.show("a", P)
+    slow = Slow(site, clock=clock, shared=shared)
+    await slow.replies.look(pointer("a"))
+    await site.start("a", message_id)
+    clock.tick(2)
+    await slow.begin()
+    await site.answer("a", message_id, "one")
+    other = site.replies(MemoryPoster(posts=shared.posts), clock=clock)
+    for _ in range(4):
+        await other.look(pointer("a"))
+        clock.tick(1)
+    await slow.carry_out()
+    return slow, shared
+
+
+async def test_an_edit_that_comes_late_from_the_dead_does_not_undo_the_end(site: Lab, clock: Clock) -> None:
+    slow, shared = await edited_late(site, clock=clock)
+    await slow.die()
+    await look_until_done(site.replies(MemoryPoster(posts=shared.posts), clock=clock), "a", clock=clock)
+    assert shared.body(P, "living:a-1")["stage"] == "completed"
+    assert shared.keys(P) == ["living:a-1", "answer:a-1:1"]
+
+
+async def test_an_edit_that_comes_late_does_not_undo_the_end(site: Lab, clock: Clock) -> None:
+    slow, shared = await edited_late(site, clock=clock)
+    await slow.end()
+    await look_until_done(site.replies(MemoryPoster(posts=shared.posts), clock=clock), "a", clock=clock)
+    assert shared.body(P, "living:a-1")["stage"] == "completed"
+    assert shared.keys(P) == ["living:a-1", "answer:a-1:1"]
+
+
+async def test_who_finds_another_at_work_looks_again_soon_and_not_when_it_could_take_over(
+    site: Lab, clock: Clock
+) -> None:
+    shared = MemoryPoster()
+    message_id = await site.message("a", 1)
+    await site.show("a", P)
+    slow = Slow(site, clock=clock, shared=shared)
+    await slow.begin()
+    await site.answer("a", message_id, "one")
+    other, began = site.replies(MemoryPoster(posts=shared.posts), clock=clock), clock.seconds
+    waits = [await other.look(pointer("a"))]
+    while clock.seconds < began + TAKE_OVER_SECONDS / 2:
+        clock.tick(waits[-1] or 0)
+        waits.append(await other.look(pointer("a")))
+    assert waits[:4] == [1, 1, 2, 4]
+    assert shared.keys(P) == []
+    await slow.carry_out()
+    await slow.end()
+    await look_until_done(other, "a", clock=clock)
+    assert shared.keys(P) == ["living:a-1", "answer:a-1:1"]
+
+
+async def test_an_edit_without_an_answer_is_made_again_also_when_the_post_should_look_as_before(
+    site: Lab, clock: Clock
+) -> None:
+    message_id, shared = await site.message("a", 1), MemoryPoster()
+    await site.show("a", P)
+    await site.start("a", message_id)
+    replies = site.replies(shared, clock=clock)
+    await replies.look(pointer("a"))
+    await interrupted(site, message_id)
+
+    async def lose(call: str, key: str) -> None:
+        raise OSError("connection reset")
+
+    shared.after = lose
+    clock.tick(2)
+    await replies.look(pointer("a"))
+    assert shared.body(P, "living:a-1")["stage"] == "paused"
+    more = {"reason": "preempted", "branch": "thread-a", "attempt": 1}
+    await site.tell("a", message_id, "turn.resumed", text="It goes on.", **more)
+    later = MemoryPoster(posts=shared.posts)
+    await look_until_done(site.replies(later, clock=clock), "a", clock=clock)
+    assert shared.body(P, "living:a-1")["stage"] == "running"
+    (place,) = await site.places.places_of(WORKER, ThreadId("a"))
+    assert place.intent is None
+
+
+async def interrupted(site: Lab, message_id: MessageId) -> None:
+    """The turn is paused."""
+    more = {"reason": "preempted", "by_thread": "b"}
+    await site.tell("a", message_id, "turn.interrupted", text="Another thread is first.", **more)
