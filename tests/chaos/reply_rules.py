@@ -73,7 +73,8 @@ def one_post(found: Found, told: Told) -> Iterator[str]:
 
 
 def in_order(found: Found, told: Told) -> Iterator[str]:
-    """R3: messages stand in the order of their thread, and those that queue were answered in it."""
+    """R3: messages stand in the order of their thread. On GitHub, where one edit shows all, those that queue
+    also end in it; in Slack what has waited for its turn to be edited may end behind what is new."""
     sequences = {m.message_id: m.sequence for m in found.posted}
     queued = {m.message_id for m in found.posted if m.mode is Mode.QUEUE}
     for room in told.rooms:
@@ -82,8 +83,11 @@ def in_order(found: Found, told: Told) -> Iterator[str]:
         )
         stand = [(where, a) for a in line if (where := _where(room, a)) is not None]
         yield from _falling(f"{room.address} shows", stand)
-        done = [(at, a) for a in line if a.message_id in queued and (at := _ended_at(room, a)) is not None]
-        yield from _falling(f"{room.address} answered", done)
+        if room.frontend is Frontend.GITHUB:
+            done = [
+                (at, a) for a in line if a.message_id in queued and (at := _ended_at(room, a)) is not None
+            ]
+            yield from _falling(f"{room.address} answered", done)
 
 
 def nothing_open(found: Found, told: Told) -> Iterator[str]:
