@@ -29,7 +29,7 @@ _FROZEN = (0.5, 12.0)
 """Seconds. With the ten that lie between a begun post and its end this stays below the 25 after which the
 design promises nothing."""
 _SLACK = ("chat.postMessage", "chat.postMessage", "chat.update", "chat.update", "reactions.add", "*")
-_KINDS = ("limited", "status", "before", "lost", "lost", "slow")
+_KINDS = ("limited", "status", "before", "lost", "lost", "slow", "slow")
 _GITHUB = (
     r"POST .*/issues/\d+/comments$",
     r"PATCH .*/issues/comments/\d+$",
