@@ -34,6 +34,8 @@ _SIGNS = {Mode.QUEUE: "", Mode.STEER: "> ", Mode.INTERRUPT: "! "}
 _NEW_ROOM = 0.15
 _LONG = 0.08
 _MENTIONED = 0.3
+_PATIENCE = 10
+"""Seconds that a sender waits for an answer, as GitHub does."""
 _ONCE_MORE = 0.3
 """How often an earlier webhook is delivered again after one was."""
 
@@ -178,12 +180,14 @@ class ReplyTraffic(Traffic):
             await self._deliver(client, dice, dice.choice(self._sent[-50:]))
 
     async def _deliver(self, client: httpx.AsyncClient, dice: random.Random, envelope: Envelope) -> None:
-        """Until somebody takes it, at whichever dispatcher."""
+        """Until somebody takes it, at whichever dispatcher; with growing pauses, as on a busy machine repeats
+        would else keep the dispatchers from everything else."""
         attempt = 0
         while True:
             url = f"http://127.0.0.1:{dice.choice(self.fleet.dispatcher_ports)}{envelope.path}"
             try:
-                answer = await client.post(url, content=envelope.body, headers=envelope.sign(attempt))
+                headers = envelope.sign(attempt)
+                answer = await client.post(url, content=envelope.body, headers=headers, timeout=_PATIENCE)
             except httpx.TransportError as error:
                 self.history.add("sender", "refused", why=repr(error))
             else:
@@ -193,7 +197,7 @@ class ReplyTraffic(Traffic):
                 if answer.status_code < 500 and answer.status_code != 429:
                     self.history.note(f"{envelope.path}: {answer.status_code} {answer.text[:200]}")
             attempt += 1
-            await asyncio.sleep(_RETRY)
+            await asyncio.sleep(_RETRY * min(2**attempt, 16))
 
     def _check(self, envelope: Envelope, answer: httpx.Response) -> None:
         word = answer.json().get("status") if envelope.path.startswith("/github") else "accepted"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from tests.chaos.fleet import Fleet
 from tests.chaos.history import History
+from tests.chaos.members import Member
 from tests.chaos.seats import Seat
 
 WEIGHTS = {
@@ -67,20 +68,21 @@ class Villain:
             case "freeze engine":
                 return await self._freeze_engine()
         seat = self._victim(lambda s: len(s.disks) > 1 or name != "freeze, other disk")
-        if seat is None:
+        able = seat.able if seat is not None else []  # one that was able a moment ago may have left
+        if seat is None or not able:
             return False
-        member = self.dice.choice(seat.able)
+        member = self.dice.choice(able)
         match name:
             case "kill worker":
                 member.kill()
             case "drain worker":
                 member.ask_to_leave()
             case "nap":
-                self.fleet.later(self._nap(seat))
+                self.fleet.later(self._nap(member))
             case "hide remote":
                 self.fleet.later(self._hide_remote(seat))
             case "freeze, same disk" | "freeze, other disk":
-                self._freeze(seat, other=name == "freeze, other disk")
+                self._freeze(seat, member, other=name == "freeze, other disk")
         return True
 
     def _victim(self, fits: Callable[[Seat], bool]) -> Seat | None:
@@ -90,9 +92,8 @@ class Villain:
             seats = [s for s in seats if all(m.epoch is not None for m in s.able)]
         return self.dice.choice(seats) if seats else None
 
-    async def _nap(self, seat: Seat) -> None:
+    async def _nap(self, member: Member) -> None:
         """Shorter or a little longer than the lease, without a successor."""
-        member = self.dice.choice(seat.able)
         member.freeze(whole=self.dice.random() < 0.5)
         await asyncio.sleep(self.fleet.places.pace.lease * self.dice.uniform(0.2, 1.5))
         member.wake()
@@ -107,9 +108,8 @@ class Villain:
         await asyncio.sleep(self.dice.uniform(0.5, 4.0))
         away.rename(remote)
 
-    def _freeze(self, seat: Seat, *, other: bool) -> None:
+    def _freeze(self, seat: Seat, member: Member, *, other: bool) -> None:
         """Freeze the owner, start a successor, wake the owner later."""
-        member = self.dice.choice(seat.able)
         member.freeze(whole=self.dice.random() < 0.5)
         disk = next(d for d in seat.disks if d != seat.last_disk) if other else seat.last_disk
         seat.start(disk=disk)
