@@ -37,6 +37,7 @@ async def build(inside: Inside) -> Chat:
         places=inside.places,
         workers=ConfiguredWorkers(inside.settings),
         refusals=Refusals(github=github, table=inside.table),
+        log=inside.table,
     )
     router = GitHubIn(settings=settings, take=take).router()
     key = inside.settings.launcher_token.get_secret_value()

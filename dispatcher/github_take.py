@@ -7,12 +7,14 @@ when ``take`` returns; the reaction may be lost. Reads no HTTP request.
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Protocol
 
 import structlog
 
 from contracts.messages import Author
 from contracts.places import LinkKind
+from contracts.records import MessageRecord
 from contracts.words import Frontend, ThreadId, WorkerId
 from dispatcher.errors import Conflict, Invalid, NotFound, TooLarge, Unavailable
 from dispatcher.github_api import GitHub
@@ -27,6 +29,8 @@ _log = structlog.get_logger(__name__)
 EYES = "eyes"
 _MAY_WRITE = ("write", "admin")
 _REACTION_SECONDS = 2.0
+_UNDERWAY = timedelta(seconds=10)
+"""Longest way of a text from where it was written to our clock."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,13 @@ class Workers(Protocol):
         """The worker of a user and project; None when the project is unknown or the user may not use it."""
 
 
+class Log(Protocol):
+    """What is recorded of a thread."""
+
+    async def messages(self, *, worker: WorkerId, thread_id: ThreadId) -> list[MessageRecord]:
+        """All, in order."""
+
+
 class Take:
     """Does what a trigger asks for, if its author may ask."""
 
@@ -58,6 +69,7 @@ class Take:
         places: Places,
         workers: Workers,
         refusals: Refusals,
+        log: Log,
     ) -> None:
         self._github = github
         self._intake = intake
@@ -65,6 +77,7 @@ class Take:
         self._places = places
         self._workers = workers
         self._refusals = refusals
+        self._log = log
 
     async def take(self, trigger: Trigger) -> str:
         """One word on what happened. Raises Later, Undeliverable, Unavailable: then nothing was promised."""
@@ -148,10 +161,14 @@ class Take:
         return True
 
     async def _stop(self, trigger: Trigger, found: tuple[WorkerId, ThreadId] | None) -> str:
+        """Ends what was asked before this ``stop`` was written, however late or often it arrives."""
         if found is None:
             return "nothing to stop"
-        with suppress(NotFound):
-            await self._intake.stop(found[1], through=None)
+        recorded = await self._log.messages(worker=found[0], thread_id=found[1])
+        seen = [m.sequence for m in recorded if _before(m, trigger)]
+        if seen:
+            with suppress(NotFound):
+                await self._intake.stop(found[1], through=max(seen))
         await self._look(trigger)
         return "stopping"
 
@@ -170,3 +187,12 @@ def thread_id_of(trigger: Trigger) -> ThreadId:
     """A new id that a person recognizes in a list of branches: ``issue-42-k3x9m2aq``."""
     kind = "pr" if trigger.is_pull else "issue"
     return ThreadId(f"{kind}-{trigger.number}-{new_thread_id()[:8]}")
+
+
+def _before(message: MessageRecord, trigger: Trigger) -> bool:
+    """Whether a message is older than a ``stop``: by GitHub's own count of comments where it counted both."""
+    kind, _, number = trigger.message_id.rpartition(":")
+    other, _, its = message.id.rpartition(":")
+    if message.frontend is Frontend.GITHUB and other == kind and its.isdecimal():
+        return int(its) < int(number)
+    return message.received <= trigger.created + _UNDERWAY

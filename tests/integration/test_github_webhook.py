@@ -171,6 +171,27 @@ async def test_a_stop_ends_what_is_open(there: Lab) -> None:
     assert [i for i in there.items() if i["sk"]["S"].endswith("#stop")]
 
 
+async def test_a_stop_that_is_delivered_again_ends_nothing_that_came_after_it(there: Lab) -> None:
+    hooks, talk = there.github.hooks, there.github.world.add_issue(there.repo, login="Ada", title="Blue")
+    await there.call(hooks.say, there.repo, talk, login="Ada", body="@branchline make it blue")
+    comment = there.github.world.add_comment(talk, login="Ada", body="@branchline stop")
+    body = json.dumps(hooks.commented(there.repo, talk, comment)).encode()
+    assert (await there.post(body, signed(body, event=EVENT, secret=SECRET, guid="first"))).is_success
+    await there.call(hooks.say, there.repo, talk, login="Ada", body="@branchline make it green")
+    assert (await there.post(body, signed(body, event=EVENT, secret=SECRET, guid="again"))).is_success
+    (stop,) = (i for i in there.items() if i["sk"]["S"].endswith("#stop"))
+    assert stop["through"]["N"] == "1"
+
+
+async def test_a_stop_before_any_other_word_ends_nothing(there: Lab) -> None:
+    hooks, talk = there.github.hooks, there.github.world.add_issue(there.repo, login="Ada", title="Blue")
+    comment = there.github.world.add_comment(talk, login="Ada", body="@branchline stop")
+    body = json.dumps(hooks.commented(there.repo, talk, comment)).encode()
+    await there.call(hooks.say, there.repo, talk, login="Ada", body="@branchline make it blue")
+    assert (await there.post(body, signed(body, event=EVENT, secret=SECRET, guid="late"))).is_success
+    assert not [i for i in there.items() if i["sk"]["S"].endswith("#stop")]
+
+
 async def test_when_github_cannot_be_asked_the_delivery_fails_and_comes_again(there: Lab) -> None:
     talk = there.github.world.add_issue(there.repo, login="Ada", title="x")
     there.github.fail("GET .*/permission", status=502)
