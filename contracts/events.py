@@ -89,6 +89,7 @@ class PushedData(_Shape):
     sha: str
     branch: str
     conflict: bool = Field(default=False, description="True when the work went beside the thread's branch.")
+    onto: str | None = Field(default=None, description="The branch of people's that holds the work as well.")
     rebased: bool = False
     checkpoint: bool = False
 
@@ -100,6 +101,7 @@ class OutcomeData(_Shape):
     changed: bool = False
     commit: str | None = None
     branch: str | None = None
+    onto: str | None = Field(default=None, description="The branch of people's that holds the work as well.")
     files: int = 0
     insertions: int = 0
     deletions: int = 0

@@ -22,6 +22,9 @@ _ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:@+=-]{{0,{ID_LIMIT - 1}}}")
 _PLAIN = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _NAMESPACE = uuid.UUID("6f0c6c2e-6d1b-5d0b-9d0e-6272616e6368")
 _PART_LIMIT = 48
+_OURS = ("thread-", "conflict-")
+_NO_REF = re.compile(r"[ ~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(?:/|$)|^[-./]|[./]$")
+_REF_LIMIT = 200
 _QUEUE_LIMIT = 80  # Amazon SQS: at most 80 characters of [A-Za-z0-9_-]
 
 
@@ -38,6 +41,21 @@ def branch(thread_id: ThreadId) -> str:
 def conflict_branch(thread_id: ThreadId, *, number: int) -> str:
     """Where work goes when the thread's branch cannot take it: ``conflict-{n}/thread-{id}``."""
     return f"conflict-{number}/{branch(thread_id)}"
+
+
+def thread_of(branch_name: str) -> str | None:
+    """The thread whose branch this may be, for an id that is plain; whether there is one is not known."""
+    found = branch_name.removeprefix("thread-")
+    return found if is_id(found) and branch(ThreadId(found)) == branch_name else None
+
+
+def onto(branch_name: str) -> str | None:
+    """A branch of people's that work may go onto, as it is written; None for a branch of ours, for ``HEAD``
+    and for what git would not take for a branch."""
+    usable = branch_name.isprintable() and 0 < len(branch_name.encode()) <= _REF_LIMIT
+    if not usable or branch_name in ("HEAD", "@") or branch_name.startswith(_OURS):
+        return None
+    return None if _NO_REF.search(branch_name) else branch_name
 
 
 def epoch_ref(worker_id: WorkerId) -> str:

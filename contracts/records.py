@@ -158,7 +158,10 @@ class BindingRecord(_Record):
 
 
 class ThreadRecord(_Record):
-    """A thread as lists show it, and its two counters: the last sequence and the last event given out."""
+    """A thread as lists show it, and its two counters: the last sequence and the last event given out.
+
+    ``onto`` is the branch of people's that its work goes onto as well, if there is one.
+    """
 
     thread_id: ThreadId
     worker_id: WorkerId
@@ -166,6 +169,7 @@ class ThreadRecord(_Record):
     title: str
     frontend: Frontend
     branch: str
+    onto: str | None = None
     created: datetime
     updated: datetime
     last_sequence: int = 0
@@ -179,7 +183,8 @@ class OpenRecord(_Record):
 
     ``attempts`` counts real starts, ``interruptions`` how often the turn was parked for another thread.
     ``base`` is the commit the turn started from, ``lifted`` whether it has lifted its thread already,
-    ``model`` which kind of model began it, ``place`` the disk on which it last ran.
+    ``model`` which kind of model began it, ``place`` the disk on which it last ran, ``onto`` the branch of
+    people's that the work on this message goes onto.
     """
 
     thread_id: ThreadId
@@ -195,6 +200,7 @@ class OpenRecord(_Record):
     base: str | None = None
     model: Literal["offline", "real"] | None = None
     place: str | None = None
+    onto: str | None = None
     reason: StopReason | None = None
     resumes_at: float | None = None
 

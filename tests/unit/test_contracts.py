@@ -87,3 +87,15 @@ def test_a_long_text_is_stored_unescaped() -> None:
     item = records.put_event(table="t", worker=WORKER, event=EVENT.validate_python(sample))["Put"]["Item"]
     assert sum(len(v["S"]) for v in item.values()) < 400 * 1024
     assert records.read_event(item).data.text == sample["data"]["text"]  # type: ignore[union-attr]
+
+
+def test_threads_and_turns_of_an_older_version_go_onto_nothing() -> None:
+    thread = {
+        "thread_id": "t", "worker_id": WORKER, "project": "site", "title": "x", "frontend": "github",
+        "branch": "thread-t", "created": "2026-11-20T10:00:00Z", "updated": "2026-11-20T10:00:00Z",
+    }  # fmt: skip
+    turn = {"thread_id": "t", "sequence": 1, "message_id": "m", "received": "2026-11-20T10:00:00Z"}
+    assert records.ThreadRecord.read(records.encode(thread)).onto is None
+    old = records.OpenRecord.read(records.encode(turn))
+    assert old.onto is None
+    assert "onto" not in old.write(records.open_key(WORKER, old.thread_id, 1))

@@ -91,3 +91,28 @@ def test_two_ids_never_share_a_branch(one: str, other: str) -> None:
 @pytest.mark.parametrize("good", ["a", "T1", "1700000000.123456", "a_b-c:d@e+f=", "x" * 100])
 def test_ids_that_the_api_takes(good: str) -> None:
     assert names.is_id(good)
+
+
+@pytest.mark.parametrize(
+    "people", ["feature", "ada/blue-headline", "release-1.2", "größer", "a@b", "threads"]
+)
+def test_work_may_go_onto_a_branch_of_people(people: str) -> None:
+    assert names.onto(people) == people
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "", "HEAD", "@", "thread-a", "conflict-1/thread-a", "-x", "/x", "x/", ".x", "a/.x", "a.lock",
+        "a.lock/b", "a..b", "a b", "a~1", "a^", "a:b", "a?", "a*", "a[", "a\\b", "a@{1}", "a//b", "a.",
+        "a\nb", "a\x7f", "\u202ea", "x" * 201, "\ud800",
+    ],
+)  # fmt: skip
+def test_work_never_goes_onto_a_branch_of_ours_or_onto_what_is_none(other: str) -> None:
+    assert names.onto(other) is None
+
+
+def test_a_branch_tells_its_thread_when_the_id_is_plain() -> None:
+    assert names.thread_of("thread-issue-42-k3x9m2aq") == "issue-42-k3x9m2aq"
+    for branch in ("feature", "thread-", "thread-A", "thread-a--b", "conflict-1/thread-a", "thread-../x"):
+        assert names.thread_of(branch) is None
