@@ -66,6 +66,7 @@ class Rest:
             ("POST", "/pulls", "pull_requests:write", self._open),
             ("GET", f"/pulls{number}", "pull_requests:read", self._pull),
             ("PATCH", f"/pulls{number}", "pull_requests:write", self._edit_pull),
+            ("GET", "/compare/(?P<base>[0-9a-f]+)[.]{3}(?P<head>[0-9a-f]+)", "contents:read", self._compare),
             ("GET", "/commits/(?P<sha>[0-9a-f]+)/check-runs", "checks:read", self._checks),
             ("POST", "/check-runs", "checks:write", self._check),
             ("PATCH", r"/check-runs/(?P<id>\d+)", "checks:write", self._edit_check),
@@ -163,7 +164,10 @@ class Rest:
             talk
             for talk in repo.talks.values()
             if talk.ends is not None
-            and (not branch or (talk.ends.head == branch and owner.lower() == repo.owner.lower()))
+            and (
+                not branch
+                or (talk.ends.head == branch and talk.ends.head_repo.lower().startswith(f"{owner.lower()}/"))
+            )
             and wanted in ("all", talk.state)
         ]
         return 200, [self._world.pull(repo, t) for t in sorted(found, key=lambda t: -t.number)]
@@ -197,6 +201,12 @@ class Rest:
         talk.body, talk.title = ask.body.get("body", talk.body), ask.body.get("title", talk.title)
         talk.edits.append(talk.body)
         return 200, self._world.pull(repo, talk)
+
+    def _compare(self, repo: Repo, ask: Ask) -> Answer:
+        base, head = ask.part["base"], ask.part["head"]
+        ahead, behind = repo.holds(base, inside=head), repo.holds(head, inside=base)
+        words = {(True, True): "identical", (True, False): "ahead", (False, True): "behind"}
+        return 200, {"status": words.get((ahead, behind), "diverged")}
 
     # ---------------------------------------------------------------- checks
 

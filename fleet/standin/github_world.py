@@ -100,6 +100,28 @@ class Repo:
         found = subprocess.run(argv, capture_output=True, check=False)
         return found.stdout.decode().strip() or None
 
+    def holds(self, sha: str, *, inside: str) -> bool:
+        """Whether commit ``inside`` contains commit ``sha``."""
+        if self.folder is None:
+            return sha == inside
+        argv = ["git", "-C", str(self.folder), "merge-base", "--is-ancestor", sha, inside]
+        return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+
+    def close(self, talk: Talk, *, merged: bool = False) -> None:
+        """Somebody closes an issue or pull request. What is pushed to its branch later, it does not show."""
+        if talk.ends is not None:
+            talk.ends.head_sha = self.sha(talk.ends.head) or talk.ends.head_sha
+            talk.ends.merged = now() if merged else None
+        talk.state = "closed"
+
+    def delete_branch(self, branch: str) -> None:
+        """Somebody deletes a branch of a repository on disk; GitHub closes the pull requests of it."""
+        for talk in self.talks.values():
+            if talk.ends is not None and talk.ends.head == branch and talk.state == "open":
+                self.close(talk)
+        argv = ["git", "-C", str(self.folder), "update-ref", "-d", f"refs/heads/{branch}"]
+        subprocess.run(argv, capture_output=True, check=True)
+
     def all_comments(self) -> list[Comment]:
         """Of all issues, without deleted ones."""
         return [c for talk in self.talks.values() for c in talk.comments if not c.deleted]
@@ -203,13 +225,14 @@ class World:
         ends = talk.ends
         assert ends is not None  # noqa: S101
         head_repo = self.repos.get(ends.head_repo.lower())
+        tip = head_repo.sha(ends.head) if head_repo and talk.state == "open" else None
         shown = self.repository(head_repo) if head_repo else {"full_name": ends.head_repo}
         return {
             **self.issue(repo, talk),
             "html_url": f"https://github.invalid/{repo.full_name}/pull/{talk.number}",
             "draft": ends.draft,
             "merged_at": ends.merged,
-            "head": {"ref": ends.head, "sha": repo.sha(ends.head) or ends.head_sha, "repo": shown},
+            "head": {"ref": ends.head, "sha": tip or ends.head_sha, "repo": shown},
             "base": {"ref": ends.base, "sha": repo.sha(ends.base) or "1" * 40, "repo": self.repository(repo)},
         }
 
