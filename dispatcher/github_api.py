@@ -128,6 +128,12 @@ class GitHub:
         async with self._speaking(repo, "edit a pull request") as api:
             await api.patch(f"/repos/{repo}/pulls/{number}", data={"body": body})
 
+    async def contains(self, repo: str, commit: str, *, inside: str) -> bool:
+        """Whether the commit ``inside`` contains ``commit``. Raises Missing when GitHub knows one not."""
+        async with self._speaking(repo, "compare commits") as api:
+            found = await api.getitem(f"/repos/{repo}/compare/{commit}...{inside}?per_page=1")
+            return found.get("status") in ("ahead", "identical")
+
     async def issue(self, repo: str, number: int) -> Issue:
         """An issue or pull request."""
         async with self._speaking(repo, "read an issue") as api:

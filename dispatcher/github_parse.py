@@ -39,6 +39,7 @@ class _Text(_Shape):
     created_at: datetime | None = None
     submitted_at: datetime | None = None
     pull_request: Any = None
+    state: str = "open"
     path: str | None = None
     line: int | None = None
     diff_hunk: str | None = None
@@ -70,13 +71,15 @@ class Trigger(_Shape):
     """Somebody asks for something. ``repo`` is ``owner/name`` in lower case, ``login`` as GitHub writes it.
 
     ``subject``: what to hand over as data; None when the text itself is the issue. ``created``: when the text
-    was written. ``reactions``: the path below the repository where one can react to it.
+    was written. ``reactions``: the path below the repository where one can react to it. ``is_open``: so was
+    the issue or pull request then.
     """
 
     message_id: MessageId
     repo: str
     number: int
     is_pull: bool
+    is_open: bool = True
     login: str
     text: str
     mode: Mode = Mode.QUEUE
@@ -161,6 +164,7 @@ def _meaning(
         repo=payload.repository.full_name.lower(),
         number=about.number,
         is_pull=payload.pull_request is not None or about.pull_request is not None,
+        is_open=about.state != "closed",
         login=author.login,
         created=written,
         subject=None if about is text else _subject(about),

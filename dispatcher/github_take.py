@@ -17,8 +17,9 @@ from contracts.places import LinkKind
 from contracts.records import MessageRecord
 from contracts.words import Frontend, ThreadId, WorkerId
 from dispatcher.errors import Conflict, Invalid, NotFound, TooLarge, Unavailable
-from dispatcher.github_api import GitHub
+from dispatcher.github_api import GitHub, Pull
 from dispatcher.github_handed import handed
+from dispatcher.github_onto import onto_of, shows, thread_of
 from dispatcher.github_parse import Trigger
 from dispatcher.github_refusal import Refusal, Refusals
 from dispatcher.ingest import Post, new_thread_id
@@ -35,12 +36,18 @@ _UNDERWAY = timedelta(seconds=10)
 
 @dataclass(frozen=True)
 class Whose:
-    """A worker and a thread of it; with project and user when the thread is still to be made."""
+    """A worker and a thread of it; with project and user when the thread is still to be made.
+
+    ``onto``: the branch of people's that its work goes onto. ``after``: the last message that is of no
+    interest in a place that is new to the thread.
+    """
 
     worker: WorkerId
     thread_id: ThreadId
     project: str | None = None
     user: str | None = None
+    onto: str | None = None
+    after: int = 0
 
 
 class Workers(Protocol):
@@ -89,30 +96,50 @@ class Take:
         if found is not None and await self._is_there(found[1]):
             await self._places.remember(Frontend.GITHUB, trigger.address, *found)
             return await self._post(trigger, Whose(*found))
-        whose = await self._new(trigger)
+        pull = await self._github.pull(trigger.repo, trigger.number) if trigger.is_pull else None
+        whose = await self._new(trigger, pull, is_known=found is not None)
         if isinstance(whose, Refusal):
             return await self._refusals.refuse(trigger, whose)
         return await self._begin(trigger, whose)
 
-    async def _new(self, trigger: Trigger) -> Whose | Refusal:
-        """The worker and id of a new thread, or why there is none."""
+    async def _new(self, trigger: Trigger, pull: Pull | None, *, is_known: bool) -> Whose | Refusal:
+        """The thread that a place gets, or why there is none. ``is_known``: it was promised one before."""
         user, project = await asyncio.gather(
             self._people.user_of(LinkKind.GITHUB_USER, trigger.login),
             self._people.project_of(LinkKind.GITHUB_REPO, trigger.repo),
         )
         if project is None:
             return Refusal.NO_PROJECT
+        shown = await self._shown(pull, project) if pull and not is_known else None
+        if shown is not None:
+            return shown
         if user is None:
             return Refusal.NO_USER
         worker = self._workers.worker(project=project, user=user)
         if worker is None:
             return Refusal.NO_ACCESS
-        return Whose(worker, thread_id_of(trigger), project=project, user=user)
+        onto = onto_of(pull) if pull else None
+        return Whose(worker, thread_id_of(trigger), project=project, user=user, onto=onto)
+
+    async def _shown(self, pull: Pull, project: str) -> Whose | None:
+        """The thread whose branch a pull request shows: words about its work belong to it."""
+        thread_id = thread_of(pull)
+        if thread_id is None:
+            return None
+        try:
+            worker, row = await self._intake.thread(thread_id)
+        except NotFound:
+            return None
+        return (
+            Whose(worker, thread_id, after=row.last_sequence)
+            if shows(row, pull=pull, project=project)
+            else None
+        )
 
     async def _begin(self, trigger: Trigger, whose: Whose) -> str:
         """The first message of a place: it keeps the thread that it was given first."""
         worker, thread_id = await self._places.remember(
-            Frontend.GITHUB, trigger.address, whose.worker, whose.thread_id
+            Frontend.GITHUB, trigger.address, whose.worker, whose.thread_id, after=whose.after
         )
         if worker == whose.worker:
             return await self._post(trigger, replace(whose, thread_id=thread_id))
@@ -130,6 +157,8 @@ class Take:
             message_id=trigger.message_id,
             frontend=Frontend.GITHUB,
             author=Author(id=trigger.login, name=trigger.login),
+            onto=whose.onto,
+            onto_is_closed=trigger.is_pull and not trigger.is_open,
         )
         try:
             await self._intake.post(post)

@@ -33,7 +33,9 @@ _DIGITS = "23456789"
 class Post(BaseModel):
     """What a frontend hands in. Without ``thread_id`` a thread is made; without ``message_id`` an id is.
 
-    ``user``: whose worker a new thread goes to; without it, the person's at this machine.
+    ``user``: whose worker a new thread goes to; without it, the person's at this machine. ``onto``: the
+    branch of people's that the work of a new thread goes onto; ``onto_is_closed``: that of this message does
+    not, whatever the thread's does.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,6 +49,8 @@ class Post(BaseModel):
     message_id: MessageId | None = None
     frontend: Frontend = Frontend.API
     author: Author
+    onto: str | None = None
+    onto_is_closed: bool = False
 
 
 class Stopping(BaseModel):
@@ -196,4 +200,6 @@ def _draft(post: Post, worker: WorkerId, row: WorkerRecord | None, message_id: M
         mode=post.mode,
         frontend=post.frontend,
         author=post.author,
+        onto=post.onto,
+        onto_is_closed=post.onto_is_closed,
     )

@@ -25,7 +25,8 @@ class Draft(BaseModel):
     """A message before it has a sequence.
 
     ``asked_project`` is what its sender named, if anything; ``project`` is the one of a new thread, absent
-    for a thread that was found in the directory.
+    for a thread that was found in the directory. ``onto``: the branch of people's that a new thread's work
+    goes onto; ``onto_is_closed``: the work on this message does not, whatever the thread's does.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,6 +41,8 @@ class Draft(BaseModel):
     mode: Mode
     frontend: Frontend
     author: Author
+    onto: str | None = None
+    onto_is_closed: bool = False
 
 
 def title(text: str) -> str:
@@ -87,6 +90,7 @@ def transaction(
         mode=message.mode,
         frontend=message.frontend,
         received=message.received,
+        onto=None if draft.onto_is_closed else (row.onto if row else draft.onto),
     )
     places = {
         "message": records.message_key(worker, thread_id, message.sequence),
@@ -141,6 +145,7 @@ def count_thread(
         title=title(message.text),
         frontend=message.frontend,
         branch=names.branch(message.thread_id),
+        onto=draft.onto,
         created=event.time,
         updated=event.time,
         last_sequence=message.sequence,
