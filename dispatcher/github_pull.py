@@ -8,17 +8,19 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from dispatcher.github_api import GitHub, Pull
-from dispatcher.github_errors import Rejected
+from dispatcher.github_errors import Missing, Rejected
 from dispatcher.posting import Undeliverable
 
 
 class Work(BaseModel):
-    """Work that was pushed: ``head`` is its branch, ``commit`` its newest commit."""
+    """Work that was pushed: ``head`` is its branch, ``commit`` its newest commit. ``onto``: the branch of
+    people's that holds it as well."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     head: str
     commit: str | None = None
+    onto: str | None = None
     title: str
     body: str
 
@@ -50,8 +52,9 @@ class Pulls:
     async def _line(self, repo: str, number: int, work: Work) -> str:
         issue = await self._github.issue(repo, number)
         about = await self._github.pull(repo, number) if issue.pull_request is not None else None
-        if about is not None and about.is_inside and work.commit and about.head.sha == work.commit:
-            return f"The work is on this pull request's branch, `{about.head.ref}`."
+        if about is not None and await self._holds(repo, about, work):
+            commit = f" in {work.commit[:12]}" if work.commit else ""
+            return f"The work is on this pull request's branch, `{about.head.ref}`{commit}."
         base = about.head.ref if about is not None and about.is_inside and about.state == "open" else None
         body = f"{work.body}\n\n{'For' if about else 'Closes'} #{number}"
         # An issue's title names what was wanted better than the words that called for it.
@@ -65,6 +68,21 @@ class Pulls:
             return f"Pull request #{found.number} is {'merged' if found.merged_at else 'closed'}."
         await self._github.edit_pull(repo, found.number, body=body)
         return f"Pull request: #{found.number}"
+
+    async def _holds(self, repo: str, about: Pull, work: Work) -> bool:
+        """Whether a pull request shows the work. One that was closed does not show what came after that."""
+        if not about.is_inside or work.commit is None:
+            return False
+        if about.head.sha == work.commit:
+            return True
+        if about.head.ref not in (work.head, work.onto):
+            return False
+        if about.state == "open":
+            return True
+        try:
+            return await self._github.contains(repo, work.commit, inside=about.head.sha)
+        except Missing:
+            return False
 
     async def _found(self, repo: str, work: Work) -> Pull | None:
         """The one that is open; else the newest, unless it was merged and there is more since."""

@@ -199,12 +199,9 @@ def _pull(view: ThreadView, last: MessageView, *, page: str | None) -> dict[str,
     proof = [_evidence(last), f"[Thread page]({page})" if page else ""]
     body = "\n\n".join(part for part in (*answers, *proof) if part)
     title = one_line(_quiet(last.text.splitlines()[0] if last.text.strip() else "Work"), limit=72)
-    return {
-        "head": final.branch,
-        "commit": final.commit,
-        "title": title,
-        "body": shortened(body, limit=_PULL_LIMIT),
-    }
+    work = {"head": final.branch, "commit": final.commit, "title": title}
+    landed = {"onto": final.onto} if final.onto else {}
+    return work | {"body": shortened(body, limit=_PULL_LIMIT)} | landed
 
 
 def _check(view: ThreadView, *, page: str | None) -> dict[str, Any] | None:

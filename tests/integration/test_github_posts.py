@@ -166,6 +166,42 @@ async def test_on_a_pull_request_the_work_goes_towards_its_branch(
     assert "on this pull request's branch" in talk.comments[0].body
 
 
+async def test_work_that_landed_on_the_pull_request_opens_nothing_and_names_branch_and_commit(
+    github: GitHubStandin, poster: GitHubPoster, repo: Repo
+) -> None:
+    ends = Ends(head="feature", head_repo="acme/site", base="main", head_sha="c" * 40)
+    talk = github.world.add_issue(repo, login="Bob", title="Feature", ends=ends)
+    await poster.create("acme/site#1", wanted("Done", pull={**PULL, "onto": "feature"}))
+    assert len(repo.talks) == 1
+    assert "on this pull request's branch, `feature` in aaaaaaaaaaaa." in talk.comments[0].body
+
+
+async def test_work_that_came_too_late_for_a_pull_request_gets_one_of_its_own(
+    github: GitHubStandin, poster: GitHubPoster, repo: Repo
+) -> None:
+    ends = Ends(head="feature", head_repo="acme/site", base="main", head_sha="c" * 40)
+    talk = github.world.add_issue(repo, login="Bob", title="Feature", ends=ends)
+    repo.close(talk, merged=True)
+    made = await poster.create("acme/site#1", wanted("Done", pull={**PULL, "onto": "feature"}))
+    assert repo.talks[2].ends is not None
+    assert repo.talks[2].ends.base == "main"
+    ends.head_sha = "a" * 40
+    await poster.update("acme/site#1", made, wanted("Done", pull={**PULL, "onto": "feature", "body": "b"}))
+    assert "on this pull request's branch" in talk.comments[0].body
+    assert len(repo.talks) == 2
+
+
+async def test_the_pull_request_of_the_thread_itself_keeps_its_text(
+    github: GitHubStandin, poster: GitHubPoster, repo: Repo
+) -> None:
+    ends = Ends(head=PULL["head"], head_repo="acme/site", base="main", head_sha="c" * 40)
+    own = github.world.add_issue(repo, login="branchline[bot]", title="Blue", body="Closes #9", ends=ends)
+    await poster.create("acme/site#1", wanted("Done", pull=PULL))
+    assert own.body == "Closes #9"
+    assert "on this pull request's branch" in own.comments[0].body
+    assert len(repo.talks) == 1
+
+
 async def test_a_pull_request_that_is_refused_does_not_hold_the_answer_back(
     github: GitHubStandin, poster: GitHubPoster, talk: Talk
 ) -> None:

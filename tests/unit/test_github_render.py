@@ -123,3 +123,8 @@ def test_a_preview_on_this_machine_is_not_linked_for_others() -> None:
 def test_only_the_persons_own_words_are_shown_of_what_was_handed_over() -> None:
     assert own_words("Fix it\n\nplease") == "Fix it\n\nplease"
     assert own_words(f"Fix it\n\n---\n\n{DATA}\n\nIssue #7") == "Fix it"
+
+
+def test_work_that_is_on_a_branch_of_people_is_told_with_it() -> None:
+    assert wanted(over(onto="feature")).body["pull"]["onto"] == "feature"
+    assert "onto" not in wanted(over()).body["pull"]
