@@ -27,7 +27,7 @@ log = get_logger()
 
 LIMIT_PAUSE = 300.0
 """How long a turn waits for a usage limit that named no end, in seconds."""
-_SHARED = ("changed", "commit", "branch", "pushed", "problem", "note")
+_SHARED = ("changed", "commit", "branch", "onto", "pushed", "problem", "note")
 FETCH_SECONDS = 15.0
 """How long a turn in doubt asks the remote; nobody else runs meanwhile."""
 LEAST_PAUSE = 60.0
@@ -208,8 +208,13 @@ class Closing:
 
         Raises InDoubt when the turn ran on another disk and the remote is away: it may have pushed.
         """
-        key, workspace = self._key, self._parts.workspace
-        here = await workspace.find(thread_id=key.thread_id, message_id=self.record.message_id)
+        find = partial(
+            self._parts.workspace.find,
+            thread_id=self._key.thread_id,
+            message_id=self.record.message_id,
+            onto=self.record.onto,
+        )
+        here = await find()
         if here is not None or not fetch:
             return here
         try:
@@ -219,7 +224,7 @@ class Closing:
             elsewhere = self.record.place != self._parts.place
             if self.record.state is TurnState.RUNNING and elsewhere:
                 raise InDoubt(prompts.IN_DOUBT) from error
-        return await workspace.find(thread_id=key.thread_id, message_id=self.record.message_id)
+        return await find()
 
     async def give_up(self, text: str) -> None:
         """End the turn as failed, with whatever it changed committed if that is possible."""

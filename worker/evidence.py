@@ -47,7 +47,9 @@ class Evidence:
         lines = [trailers.trailer(name, value) for name, value in pairs if value]
         return trailers.compose(subject=subject, body=body, trailers=lines, redact=self.git.redact)
 
-    async def find(self, *, thread_id: ThreadId, message_id: MessageId) -> Commit | None:
+    async def find(
+        self, *, thread_id: ThreadId, message_id: MessageId, onto: str | None = None
+    ) -> Commit | None:
         """The newest commit with this message's trailer, on the thread's branch here, on the remote as last
         fetched, or on a conflict branch of it. Counts are against the commit's parent."""
         branch = names.branch(thread_id)
@@ -67,17 +69,21 @@ class Evidence:
             sha, email, *found = entry.splitlines()
             if email == self.git.identity.email and wanted <= set(found):
                 made = await self.described(sha, branch=branch, base=f"{sha}^")
-                return replace(_told(made, found), stands_on=await self._stands_on(sha, branch=branch))
+                stands_on, landed = await self._stands_on(sha, branch=branch, onto=onto)
+                return replace(_told(made, found), stands_on=stands_on, onto=landed)
         return None
 
-    async def _stands_on(self, sha: str, *, branch: str) -> str | None:
-        """The remote's branch that holds a commit, as last fetched; the thread's own comes first."""
+    async def _stands_on(self, sha: str, *, branch: str, onto: str | None) -> tuple[str | None, str | None]:
+        """The remote's branch that holds a commit, as last fetched (the thread's own comes first), and
+        ``onto`` if that does as well."""
+        more = [TRACKING + onto] if onto else []
         listed = await self.git.run(
             "for-each-ref", f"--contains={sha}", "--format=%(refname)",
-            TRACKING + branch, f"{TRACKING}conflict-*/{branch}",
+            TRACKING + branch, f"{TRACKING}conflict-*/{branch}", *more,
         )  # fmt: skip
-        found = [name.removeprefix(TRACKING) for name in listed.text.splitlines()]
-        return branch if branch in found else (found[0] if found else None)
+        found = {name.removeprefix(TRACKING) for name in listed.text.splitlines()}
+        ours = sorted(found - {onto})
+        return branch if branch in found else next(iter(ours), None), onto if onto in found else None
 
     async def line(self, sha: str, *, without: str) -> list[Step]:
         """The commits that ``sha`` has and ``without`` has not, oldest first, and what their trailers say."""

@@ -1,12 +1,14 @@
 """What the worker notes about its checkout outside of it, where no turn can write.
 
-Two facts survive a kill: whose thread the worktree belongs to, and that a move between branches was under
-way. Nothing here runs git.
+Facts that survive a kill: whose thread the worktree belongs to, that a move between branches was under way,
+and which branches of people's the threads' work goes onto. Nothing here runs git.
 """
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +50,37 @@ class Notes:
         """The ``old`` branch, if a mark stands."""
         return self._mark.read_text(encoding="utf-8") if self._mark.exists() else None
 
+    def aimed(self, branch: str) -> tuple[str | None, str | None]:
+        """The branch of people's that the work of ``branch`` goes onto, and the last commit of it that is
+        known to be in there; None for what there is not."""
+        try:
+            noted = json.loads(self._aim(branch).read_text(encoding="utf-8"))
+            return noted["onto"], noted["seen"]
+        except (OSError, ValueError, KeyError):
+            return None, None
+
+    def aim(self, *, branch: str, onto: str | None) -> None:
+        """From now on the work of ``branch`` goes onto that one, or onto none."""
+        if onto is None:
+            self._aim(branch).unlink(missing_ok=True)
+        elif self.aimed(branch)[0] != onto:
+            self._aim(branch).parent.mkdir(exist_ok=True)
+            self._write(self._aim(branch), json.dumps({"onto": onto, "seen": None}))
+
+    def saw(self, *, branch: str, sha: str) -> None:
+        """``branch`` holds all that the branch of people's held at ``sha``."""
+        onto, seen = self.aimed(branch)
+        if onto is not None and seen != sha:
+            self._write(self._aim(branch), json.dumps({"onto": onto, "seen": sha}))
+
     def forget(self) -> None:
         """What was noted about a checkout that is no longer there."""
+        shutil.rmtree(self.folder / "onto", ignore_errors=True)
         self._current.unlink(missing_ok=True)
         self.unmark()
+
+    def _aim(self, branch: str) -> Path:
+        return self.folder / "onto" / f"{quote(branch, safe='')}.json"
 
     @property
     def _current(self) -> Path:

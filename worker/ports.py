@@ -31,7 +31,8 @@ class Commit:
     """One commit of the worker's own. Counts are against the turn's base commit.
 
     ``body`` is the commit's text between subject and trailers; ``outcome`` and ``message_ids`` are what its
-    trailers say of the turn that it ends. ``stands_on``: the remote's branch that holds it, as fetched.
+    trailers say of the turn that it ends. ``stands_on``: the remote's branch that holds it, as fetched;
+    ``onto``: the branch of people's that does as well.
     """
 
     sha: str
@@ -43,16 +44,33 @@ class Commit:
     outcome: Outcome = Outcome.COMPLETED
     message_ids: tuple[MessageId, ...] = ()
     stands_on: str | None = None
+    onto: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missed:
+    """Why work did not reach ``onto``, the branch of people's that it was meant for.
+
+    ``apart``: both changed the same; ``rewritten``: its people threw away what the work stands on; ``gone``;
+    ``refused`` by the remote, which ``said`` so; ``later``: it goes there together with what comes next.
+    """
+
+    onto: str
+    why: Literal["apart", "rewritten", "gone", "refused", "later"]
+    said: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Push:
-    """What reached the remote. ``conflict``: ``branch`` is a conflict branch beside the thread's."""
+    """What reached the remote. ``conflict``: ``branch`` is a conflict branch beside the thread's. ``onto``:
+    the branch of people's that holds it as well; ``missed``: why that does not."""
 
     branch: str
     sha: str
     conflict: bool = False
     rebased: bool = False
+    onto: str | None = None
+    missed: Missed | None = None
 
 
 class Workspace(Protocol):
@@ -75,9 +93,12 @@ class Workspace(Protocol):
     async def tidy(self) -> None:
         """Pack what has piled up on the disk; may run beside a turn and never fails it."""
 
-    async def switch(self, thread_id: ThreadId, *, message_id: MessageId | None = None) -> Checkout:
+    async def switch(
+        self, thread_id: ThreadId, *, message_id: MessageId | None = None, onto: str | None = None
+    ) -> Checkout:
         """Check out the thread's branch, clean, for the work on a message; a new one starts from the default
-        branch as last fetched."""
+        branch as last fetched. ``onto``: the branch of people's that its work goes onto, from now on; what
+        they have added there comes first. Raises ``RemoteUnavailable`` when nothing is known of it."""
 
     async def checkpoint(
         self, *, thread_id: ThreadId, turn_id: TurnId, reason: StopReason | str
@@ -97,13 +118,17 @@ class Workspace(Protocol):
         """End a turn: one commit with trailers if tree or HEAD differ from ``base``, else None."""
 
     async def push(self, *, thread_id: ThreadId) -> Push:
-        """Push the thread's branch with the epoch ref. Raises ``LeaseLost``, ``RemoteUnavailable``."""
+        """Push the thread's branch with the epoch ref and, where a turn of it has ended, the branch that it
+        goes onto: all of them or none. Raises ``LeaseLost``, ``RemoteUnavailable``."""
 
     async def push_rest(self) -> None:
         """Push every thread's branch that is only ahead of the remote: work of an earlier process."""
 
-    async def find(self, *, thread_id: ThreadId, message_id: MessageId) -> Commit | None:
-        """The commit on the thread's branch (local or fetched) that carries this message's trailer."""
+    async def find(
+        self, *, thread_id: ThreadId, message_id: MessageId, onto: str | None = None
+    ) -> Commit | None:
+        """The commit on the thread's branch (local or fetched) that carries this message's trailer, and
+        whether ``onto`` holds it as well."""
 
 
 # ---------------------------------------------------------------- agent (Claude Code)

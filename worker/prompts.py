@@ -18,15 +18,16 @@ _PAUSED: dict[str, str] = {
 }
 
 
-def context(*, project: str, branch: str) -> str:
-    """What stands behind Claude Code's own system prompt."""
+def context(*, project: str, branch: str, onto: str | None = None) -> str:
+    """What stands behind Claude Code's own system prompt. ``onto``: the branch of people's it works for."""
+    landing = f" and put onto {onto}, whose people you work for" if onto else ""
     return (
         f"You work for people who write to you in a chat thread about the project {project}. They see your "
         "text in the chat while you write it, and a preview of the working tree, but neither your terminal "
         "nor your files.\n"
         f"The checkout is on the git branch {branch}, which belongs to this thread. When you are done, "
-        "everything in the working tree is committed and pushed on that branch for you: do not commit, push, "
-        "switch branches or rewrite history unless you are asked to.\n"
+        f"everything in the working tree is committed and pushed on that branch for you{landing}: do not "
+        "commit, push, switch branches or rewrite history unless you are asked to.\n"
         "The preview server is already running and reloads by itself: do not start or stop dev servers. "
         "End with a short answer that says what you changed, or that you changed nothing."
     )
@@ -64,6 +65,28 @@ def interrupted(reason: StopReason, *, by_thread: ThreadId | None = None, why: s
 def resumed(reason: Reason) -> str:
     """The sentence of ``turn.resumed``."""
     return f"Going on; this was paused because {_PAUSED.get(reason, 'of an interruption')}."
+
+
+def missed(*, onto: str, why: str, branch: str, said: str = "") -> str:
+    """Why work is not on the branch of people's that it was meant for, and where it is."""
+    match why:
+        case "apart":
+            return (
+                f"{onto} has changes that do not go together with this work, so it was pushed beside it as "
+                f"{branch}; {onto} stays as it is."
+            )
+        case "rewritten":
+            return (
+                f"The history of {onto} was rewritten since this thread worked on it, so the work was pushed "
+                f"beside it as {branch}; {onto} stays as it is. Once {branch} is merged into it, this thread "
+                "goes on there."
+            )
+        case "gone":
+            return f"The branch {onto} is not there any more, so the work is on {branch} only."
+        case "refused":
+            return f"{onto} does not take the work ({said}), so it is on {branch} only."
+        case _:
+            return f"{onto} could not be moved just now: the work is on {branch}, and goes onto {onto} later."
 
 
 NOTHING_CHANGED = "No files were changed, so there is no commit."

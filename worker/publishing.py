@@ -9,7 +9,7 @@ import contextlib
 from typing import Any, Protocol
 
 from contracts.faults import fault
-from worker import turn
+from worker import prompts, turn
 from worker.errors import LeaseLost, RemoteRefused, RemoteUnavailable, WorkspaceError
 from worker.log import get_logger
 from worker.parts import Parts
@@ -58,7 +58,7 @@ class Publishing:
         """
         if commit.stands_on is not None:
             conflict = commit.stands_on != commit.branch
-            return Push(branch=commit.stands_on, sha=commit.sha, conflict=conflict)
+            return Push(branch=commit.stands_on, sha=commit.sha, conflict=conflict, onto=commit.onto)
         push = asyncio.create_task(self._parts.workspace.push(thread_id=self._key.thread_id))
         leaving = asyncio.create_task(self._parts.leaving.wait())
         try:
@@ -74,8 +74,9 @@ class Publishing:
 
     def _told_push(self, push: Push) -> Draft:
         return self._draft(
-            "turn.pushed", sha=push.sha, branch=push.branch, conflict=push.conflict, rebased=push.rebased
-        )
+            "turn.pushed", sha=push.sha, branch=push.branch, onto=push.onto, conflict=push.conflict,
+            rebased=push.rebased,
+        )  # fmt: skip
 
     async def push_later(self) -> None:
         """Try again each minute, and once more when the worker leaves, until the remote takes it."""
@@ -108,8 +109,12 @@ class Publishing:
 
 
 def _pushed(push: Push) -> dict[str, Any]:
-    facts: dict[str, Any] = {"pushed": True, "commit": push.sha, "branch": push.branch}
-    if push.conflict:
+    facts: dict[str, Any] = {"pushed": True, "commit": push.sha, "branch": push.branch, "onto": push.onto}
+    if (missed := push.missed) is not None:
+        facts["problem"] = prompts.missed(
+            onto=missed.onto, why=missed.why, branch=push.branch, said=missed.said
+        )
+    elif push.conflict:
         facts["problem"] = (
             f"Somebody else changed the thread's branch, so the work was pushed beside it as {push.branch}."
         )

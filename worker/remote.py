@@ -56,6 +56,14 @@ class Landing(Enum):
     REFUSED = "refused"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Onto:
+    """A branch of people's that a push moves forward as well, from where it must stand."""
+
+    name: str
+    old: str
+
+
 @dataclass(kw_only=True)
 class Remote:
     """One remote repository, by URL or path. ``git`` runs in the relay, ``objects`` are the checkout's."""
@@ -160,8 +168,9 @@ class Remote:
             if self._stamp is None and self._epoch:
                 await self.claim(epoch=self._epoch)
 
-    async def push(self, *, sha: str, branch: str) -> Landing:
-        """Push ``sha`` to ``branch`` and the next epoch commit, both or none. ``refusal`` says why not.
+    async def push(self, *, sha: str, branch: str, onto: Onto | None = None) -> Landing:
+        """Push ``sha`` to ``branch`` (and ``onto``) and the next epoch commit, all or none. ``refusal`` says
+        why not. A branch of people's that was deleted is not made again.
 
         Raises ``LeaseLost`` when another owner moved the epoch ref, ``RemoteUnavailable``.
         """
@@ -170,8 +179,10 @@ class Remote:
             raise WorkspaceError(
                 "The worker has not claimed its epoch on the remote: claim it before a push."
             )
+        if onto is not None:
+            await self._forward(onto, to=sha)
         stamp = await self._stamped(parent=self._stamp)
-        argv = self._push_of(stamp, expect=self._stamp, and_also=f"{sha}:refs/heads/{branch}")
+        argv = self._push_of(stamp, expect=self._stamp, and_also=f"{sha}:refs/heads/{branch}", onto=onto)
         result = await self._raw(*argv)
         if result.status and await self._freed(result, f"refs/heads/{branch}", self.epoch_ref):
             result = await self._raw(*argv)
@@ -186,7 +197,12 @@ class Remote:
             return Landing.LANDED
         if now != self._stamp:
             raise LeaseLost("Another worker owns this checkout's remote now; nothing was pushed.")
-        return self._judge(result, branch=branch)
+        return self._judge(result, branch=branch, onto=onto)
+
+    async def _forward(self, onto: Onto, *, to: str) -> None:
+        """Git takes what is leased for forced, so whether it goes forward is looked at before."""
+        if (await self.git.run("merge-base", "--is-ancestor", onto.old, to, ok=(0, 1))).status:
+            raise WorkspaceError(f"{onto.name} would lose commits of its people: nothing was pushed.")
 
     async def _freed(self, result: Result, *refs: str) -> bool:
         """Whether a lock of these refs, left in a remote on this disk by a push that was killed, is gone now.
@@ -207,9 +223,10 @@ class Remote:
         roots = [Path(self.url), Path(self.url) / ".git"]
         return [p for root in roots for ref in refs if (p := root / f"{ref}.lock").exists()]
 
-    def _judge(self, result: Result, *, branch: str) -> Landing:
+    def _judge(self, result: Result, *, branch: str, onto: Onto | None) -> Landing:
         lines = [line for line in result.text.splitlines() if line.startswith("!")]
-        own = [line for line in lines if f":refs/heads/{branch}\t" in line]
+        ours = (branch, onto.name) if onto else (branch,)
+        own = [line for line in lines if any(f":refs/heads/{name}\t" in line for name in ours)]
         if not lines:
             raise RemoteUnavailable(f"The remote could not be reached: {reason(result)}")
         told = " ".join(own or lines)
@@ -219,10 +236,15 @@ class Remote:
         self.refusal = (said[0] if said else told.split("\t")[-1]).removeprefix("remote:").strip()
         return Landing.REFUSED
 
-    def _push_of(self, stamp: str, *, expect: str | None, and_also: str | None = None) -> list[str]:
-        lease = f"--force-with-lease={self.epoch_ref}:{expect or ''}"
+    def _push_of(
+        self, stamp: str, *, expect: str | None, and_also: str | None = None, onto: Onto | None = None
+    ) -> list[str]:
+        leases = [f"--force-with-lease={self.epoch_ref}:{expect or ''}"]
         refspecs = [part for part in (and_also, f"{stamp}:{self.epoch_ref}") if part]
-        return ["push", "--porcelain", "--atomic", lease, "--end-of-options", self.url, *refspecs]
+        if onto is not None and and_also is not None:
+            leases.append(f"--force-with-lease=refs/heads/{onto.name}:{onto.old}")
+            refspecs.append(f"{and_also.partition(':')[0]}:refs/heads/{onto.name}")
+        return ["push", "--porcelain", "--atomic", *leases, "--end-of-options", self.url, *refspecs]
 
     async def _stamped(self, *, parent: str | None) -> str:
         self._pushes += 1

@@ -38,6 +38,8 @@ log = get_logger()
 
 REFRESH_SECONDS = 120.0
 """How long the fetch beside a turn may take."""
+NEWS_SECONDS = 10.0
+"""How long a turn waits for what people have pushed to the branch that its work goes onto."""
 
 BROKE = "Something went wrong inside the worker; its log says what. Please send the message again."
 
@@ -158,12 +160,23 @@ class RunningTurn:
         key, parts = self._key, self._parts
         message, checkout = await asyncio.gather(
             parts.ledger.message(thread_id=key.thread_id, sequence=key.sequence),
-            parts.workspace.switch(key.thread_id, message_id=self._old.message_id),
+            self._switch(),
         )
         self._closing.message = message
         parts.preview.switched()
         parts.later(self._refresh())
         return message, checkout
+
+    async def _switch(self) -> Checkout:
+        """The thread's branch; with what people have just pushed, where its work goes onto a branch of
+        theirs: that may be what the message is about."""
+        onto, workspace = self._old.onto, self._parts.workspace
+        if onto is not None and self._resumes is None:
+            try:
+                await self._parts.fetch(seconds=NEWS_SECONDS)
+            except WorkspaceError as error:
+                log.warning("fetch_failed", error=str(error))
+        return await workspace.switch(self._key.thread_id, message_id=self._old.message_id, onto=onto)
 
     async def _refresh(self) -> None:
         """Fetch beside the turn, for branches that start later, and pack what has piled up."""
@@ -217,7 +230,7 @@ class RunningTurn:
             session_id=session,
             prompt=message.text,
             prompt_id=prompt_id,
-            context=prompts.context(project=parts.project, branch=self._closing.branch),
+            context=prompts.context(project=parts.project, branch=self._closing.branch, onto=self._old.onto),
             cwd=parts.workspace.path,
             marker=f"{self.turn_id}.{parts.owner}",
         )

@@ -75,6 +75,11 @@ class Weaver:
         here = await evidence.line(ours, without=theirs)
         return Lines(here=here, there=await evidence.line(theirs, without=ours))
 
+    async def taken_in(self, ours: str, *, theirs: str) -> str | None:
+        """What people have added in ``theirs``, merged into our own line; None when that is not clean."""
+        async with self._worktree(ours) as inside:
+            return await _merged(inside, theirs, wins=None, subject="Take in what was added meanwhile")
+
     async def _woven(self, plan: Plan, *, theirs: str) -> str | None:
         # git names the sides as they are seen from the worktree aside
         wins = None if plan.clean else "theirs" if plan.ours_win else "ours"
@@ -148,12 +153,11 @@ async def _forget(inside: Git, each: Carried, *, env: dict[str, str]) -> None:
     await inside.run("commit", "--quiet", "--amend", "--allow-empty", "--file=-", stdin=text, env=env)
 
 
-async def _merged(inside: Git, other: str, *, wins: str | None) -> str | None:
+async def _merged(
+    inside: Git, other: str, *, wins: str | None, subject: str = "Join the work of two disks"
+) -> str | None:
     """``other`` merged into where ``inside`` stands; None when that cannot be."""
-    told = trailers.compose(
-        subject="Join the work of two disks",
-        trailers=[trailers.trailer(trailers.JOINED, other)],
-    )
+    told = trailers.compose(subject=subject, trailers=[trailers.trailer(trailers.JOINED, other)])
     option = (f"--strategy-option={wins}",) if wins else ()
     merge = await inside.attempt(*_MERGE, *option, other, settings=_RENAMES)
     if merge.status and not (wins and await _settled(inside, "MERGE_HEAD")):

@@ -20,6 +20,7 @@ from worker.git import Git, Identity, in_thread, write_own_config
 from worker.log import get_logger
 from worker.moves import Moves
 from worker.notes import Notes
+from worker.onto import Targets
 from worker.packing import pack
 from worker.ports import Checkout, Commit, Push
 from worker.push import Pusher
@@ -92,9 +93,11 @@ class GitWorkspace:
         self._weaver = Weaver(
             refs=self._refs, far=replace(far, env=self._remote.borrowed), state_dir=self._state
         )
+        self._targets = Targets(refs=self._refs, evidence=self._evidence, notes=self._notes)
         self._pusher = Pusher(
-            refs=self._refs, weaver=self._weaver, remote=self._remote, fetch=self.fetch, move=self._move
-        )
+            refs=self._refs, weaver=self._weaver, remote=self._remote, fetch=self.fetch, move=self._move,
+            targets=self._targets,
+        )  # fmt: skip
         self._near, self._fetching, self._packing = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
         self._tips: dict[str, str] = {}
         self._in_turn: str | None = None
@@ -144,9 +147,13 @@ class GitWorkspace:
         run = await self._git.run("diff", "--no-ext-diff", "--no-textconv", "--no-color", between, "--")
         return self._git.redact(run.out.decode("utf-8", "replace"))
 
-    async def switch(self, thread_id: ThreadId, *, message_id: MessageId | None = None) -> Checkout:
+    async def switch(
+        self, thread_id: ThreadId, *, message_id: MessageId | None = None, onto: str | None = None
+    ) -> Checkout:
         """See ``Workspace.switch``. Raises ``WorkspaceError``, ``DiskFull``."""
         branch = names.branch(thread_id)
+        if not await self._targets.choose(branch, onto=onto):
+            await self.fetch()
         async with self._tree_for_me():
             old = await self._put_away("leftover", subject="Checkpoint: found before a switch")
             start = await self._start_of(branch)
@@ -218,10 +225,12 @@ class GitWorkspace:
             except WorkspaceError as error:
                 log.warning("branch_not_pushed", branch=branch, error=str(error))
 
-    async def find(self, *, thread_id: ThreadId, message_id: MessageId) -> Commit | None:
+    async def find(
+        self, *, thread_id: ThreadId, message_id: MessageId, onto: str | None = None
+    ) -> Commit | None:
         """See ``Workspace.find``. Only commits of this committer count, and only whole trailers. Counts are
         against the commit's parent."""
-        return await self._evidence.find(thread_id=thread_id, message_id=message_id)
+        return await self._evidence.find(thread_id=thread_id, message_id=message_id, onto=onto)
 
     # ------------------------------------------------------------ the near side
 
@@ -279,7 +288,8 @@ class GitWorkspace:
             sha = tip
         if sha and theirs and sha != theirs and not await self._refs.is_ancestor(theirs, sha):
             sha = await self._joined(sha, theirs=theirs, branch=branch)
-        return _Start(sha=sha or await self._new_start(), local=local, tip=noted, created=sha is None)
+        start = await self._targets.start(branch, sha=sha) or await self._new_start()
+        return _Start(sha=start, local=local, tip=noted, created=sha is None)
 
     async def _joined(self, sha: str, *, theirs: str, branch: str) -> str:
         """One line of the two; ours where that cannot be. A join that fails must not keep a thread from its

@@ -220,7 +220,9 @@ class MemoryWorkspace:
         world.commit_outcomes[branch.head] = outcome
         return branch.head
 
-    async def switch(self, thread_id: ThreadId, *, message_id: MessageId | None = None) -> Checkout:
+    async def switch(
+        self, thread_id: ThreadId, *, message_id: MessageId | None = None, onto: str | None = None
+    ) -> Checkout:
         await asyncio.sleep(0)
         world = self._world
         assert self._epoch == world.epoch or not world.alive
@@ -263,7 +265,9 @@ class MemoryWorkspace:
         self._world.remote[name] = Branch(commits=list(self._world.branch(thread_id).commits))
         return Push(branch=name, sha=self._world.branch(thread_id).head)
 
-    async def find(self, *, thread_id: ThreadId, message_id: MessageId) -> Commit | None:
+    async def find(
+        self, *, thread_id: ThreadId, message_id: MessageId, onto: str | None = None
+    ) -> Commit | None:
         await asyncio.sleep(0)
         for sha, ids, _ in self._world.branch(thread_id).commits:
             if message_id in ids:
