@@ -165,7 +165,7 @@ def _evidence(message: MessageView) -> str:
     if final.commit:
         files = "1 file" if final.files == 1 else f"{final.files} files"
         proof.append(f"{files}, +{final.insertions} -{final.deletions} in {final.commit[:12]}")
-        proof.append(f"`{final.branch}`" + ("" if final.pushed else " (not pushed yet)"))
+        proof.append(f"`{final.onto or final.branch}`" + ("" if final.pushed else " (not pushed yet)"))
     elif not final.changed:
         proof.append("no files changed")
     proof += [f"{final.duration_ms / 1000:.0f} s"] if final.duration_ms else []
