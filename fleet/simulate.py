@@ -83,6 +83,12 @@ def github(
     issue: Annotated[
         int | None, typer.Option(metavar="N", help="Comment on this issue; without it a new one is opened.")
     ] = None,
+    pull: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BRANCH", help="Comment on the pull request of this branch; it is opened first."
+        ),
+    ] = None,
     user: Person = None,
     replay: Replay = 0,
     fault: FaultKind = None,
@@ -90,10 +96,16 @@ def github(
     as_json: AsJson = False,
 ) -> None:
     """Comment on the simulated GitHub and watch the issue. Exits with 0 once it is answered."""
+    if issue is not None and pull is not None:
+        raise Problem("name an issue or the branch of a pull request; not both at once.", code=USAGE)
+    if pull is not None and text is None:
+        raise Problem(
+            "write a text for the pull request; to look at it, give its number to --issue.", code=USAGE
+        )
     place = None if issue is None else str(issue)
     with Stage("github", user=user) as stage:
         stage.prepare(fault=fault)
-        done = stage.say(text, place=place)
+        done = stage.say(text, place=place, pull=pull)
         _go_on(stage, done, place=place, replay=replay, wait=wait, as_json=as_json)
 
 
@@ -130,13 +142,14 @@ class Stage:
         if fault is not None:
             self._ask("POST", "fault", json={"kind": fault})
 
-    def say(self, text: str | None, *, place: str | None) -> dict[str, Any]:
-        """Write, if there is a text; what came of it."""
+    def say(self, text: str | None, *, place: str | None, pull: str | None = None) -> dict[str, Any]:
+        """Write, if there is a text; what came of it. ``pull``: on the pull request of this branch."""
         if text is None:
             return {}
         if not text.strip():
             raise Problem("the text is empty; write something.", code=USAGE)
-        return self._ask("POST", "say", json={"person": self._person, "text": text, "place": place})
+        given = {"person": self._person, "text": text, "place": place, "pull": pull}
+        return self._ask("POST", "say", json=given)
 
     def press(self, button: str, *, place: str | None) -> dict[str, Any]:
         """Press a button; what came of it."""

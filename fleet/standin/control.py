@@ -72,7 +72,9 @@ class _Control:
         person, place = str(given.get("person", "")), given.get("place")
         match path.rpartition("/")[2]:
             case "say":
-                text = str(given.get("text", ""))
+                text, pull = str(given.get("text", "")), given.get("pull")
+                if pull is not None and isinstance(stage, GitHubStage):
+                    return lambda: stage.say_on_pull(person=person, text=text, branch=str(pull))
                 return lambda: stage.say(person=person, text=text, place=place)
             case "press" if isinstance(stage, SlackStage):
                 button = str(given.get("button", ""))

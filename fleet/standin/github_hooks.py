@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import httpx
 
 from fleet.standin.github_rest import Answer, Problem
-from fleet.standin.github_world import Comment, Json, Repo, Talk, World
+from fleet.standin.github_world import Comment, Ends, Json, Repo, Talk, World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +98,12 @@ class Hooks:
         """Somebody opens an issue."""
         talk = self.world.add_issue(repo, login=login, title=title, body=body)
         return self.send("issues", self.opened(repo, talk))
+
+    def open_pull(self, repo: Repo, *, login: str, title: str, ends: Ends) -> Talk:
+        """Somebody opens a pull request."""
+        talk = self.world.add_issue(repo, login=login, title=title, ends=ends)
+        self.send("pull_request", self.opened(repo, talk))
+        return talk
 
     def say(self, repo: Repo, talk: Talk, *, login: str, body: str) -> httpx.Response | None:
         """Somebody writes a comment."""

@@ -10,7 +10,7 @@ from fleet.home import Home
 from fleet.simulation import APP_ID, Simulation, login
 from fleet.standin.github import GitHubStandin
 from fleet.standin.github_hooks import Hooks
-from fleet.standin.github_world import Comment, Json, Talk, World
+from fleet.standin.github_world import Comment, Ends, Json, Talk, World
 
 _ISSUES = "simulation-issues"
 _OPEN = re.compile(r"^\*\*(?:⏳|▶️|⏸️)", re.M)
@@ -61,6 +61,24 @@ class GitHubStage:
             "word": word,
             "answers": [answer.status_code if answer is not None else 0],
         }
+
+    def say_on_pull(self, *, person: str, text: str, branch: str) -> Json:
+        """Somebody comments on the pull request of a branch, which they open first if it is not there.
+
+        Raises LookupError.
+        """
+        with self._github.still:
+            talk = self._pull_of(branch)
+        if talk is None:
+            if self._repo.sha(branch) is None:
+                raise LookupError(f"the project's repository has no branch {branch}; push it there first")
+            ends = Ends(head=branch, head_repo=self._repo.full_name, base=self._repo.default_branch)
+            talk = self._hooks.open_pull(self._repo, login=login(person), title=branch, ends=ends)
+        return self.say(person=person, text=text, place=str(talk.number))
+
+    def _pull_of(self, branch: str) -> Talk | None:
+        open_ = (t for t in self._repo.talks.values() if t.ends is not None and t.state == "open")
+        return next((t for t in open_ if t.ends is not None and t.ends.head == branch), None)
 
     def replay(self, times: int) -> Json:
         """Deliver the last webhook again, as the App's page of deliveries does. Raises LookupError."""

@@ -206,6 +206,13 @@ def test_a_thread_that_is_not_there_is_said_to_be_none(stage: Stage) -> None:
     assert (answer.status_code, "no issue 7" in answer.json()["error"]) == (404, True)
 
 
+def test_a_pull_request_needs_a_branch_that_is_there(stage: Stage) -> None:
+    given = {"person": "ada", "text": "hello", "pull": "nowhere"}
+    answer = stage.http.post("/github/say", json=given)
+    assert answer.status_code == 404
+    assert answer.json()["error"] == "the project's repository has no branch nowhere; push it there first"
+
+
 def test_after_a_restart_numbers_go_on_and_secrets_stay(home: Home, dispatcher: tuple[str, Heard]) -> None:
     seen = []
     for _ in range(2):

@@ -77,9 +77,13 @@ async def test_an_ended_token_is_asked_for_again(there: Lab) -> None:
     assert await asyncio.to_thread(mine) != first
 
 
-async def test_git_clones_and_pushes_with_the_token_and_not_without(there: Lab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("onto", [None, "feature"])
+async def test_git_clones_and_pushes_with_the_token_and_not_without(
+    there: Lab, tmp_path: Path, onto: str | None
+) -> None:
     (tmp_path / "far").mkdir()
     far = workspace_lab.Lab(tmp_path / "far")
+    workspace_lab.git(far.person, "push", "-q", "origin", "HEAD:feature")
     there.repo.folder = far.remote
     remote = there.github.clone_url("acme/site")
 
@@ -99,11 +103,13 @@ async def test_git_clones_and_pushes_with_the_token_and_not_without(there: Lab, 
     rich = worker("rich", mine)
     await rich.prepare()
     await rich.claim(epoch=1)
-    start = await rich.switch(ThreadId("a"))
+    start = await rich.switch(ThreadId("a"), onto=onto)
     (rich.path / "new.txt").write_text("new\n")
     assert await workspace_lab.end_turn(rich, start.head) is not None
     await rich.push(thread_id=ThreadId("a"))
     assert far.on_remote("thread-a", "new.txt") == "new"
+    landed = workspace_lab.git(far.remote, "ls-tree", "--name-only", "feature", "new.txt")
+    assert landed == ("new.txt" if onto else "")
     assert token is not None
     kept = subprocess.run(["grep", "-rl", token, str(tmp_path)], capture_output=True, check=False)
     assert kept.stdout == b""  # no file of the checkout or the worker holds it
