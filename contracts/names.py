@@ -23,7 +23,7 @@ _PLAIN = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _NAMESPACE = uuid.UUID("6f0c6c2e-6d1b-5d0b-9d0e-6272616e6368")
 _PART_LIMIT = 48
 _OURS = ("thread-", "conflict-")
-_NO_REF = re.compile(r"[ ~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(?:/|$)|^[-./]|[./]$")
+_NO_REF = re.compile(r"[ ~^:?*`\[\\]|\.\.|@\{|//|/\.|\.lock(?:/|$)|^[-./]|[./]$")
 _REF_LIMIT = 200
 _QUEUE_LIMIT = 80  # Amazon SQS: at most 80 characters of [A-Za-z0-9_-]
 
@@ -50,8 +50,8 @@ def thread_of(branch_name: str) -> str | None:
 
 
 def onto(branch_name: str) -> str | None:
-    """A branch of people's that work may go onto, as it is written; None for a branch of ours, for ``HEAD``
-    and for what git would not take for a branch."""
+    """A branch of people's that work may go onto, as it is written; None for a branch of ours, for ``HEAD``,
+    for what git would not take for a branch and for what could not be quoted in a comment."""
     usable = branch_name.isprintable() and 0 < len(branch_name.encode()) <= _REF_LIMIT
     if not usable or branch_name in ("HEAD", "@") or branch_name.startswith(_OURS):
         return None
