@@ -82,8 +82,8 @@ class Evidence:
             TRACKING + branch, f"{TRACKING}conflict-*/{branch}", *more,
         )  # fmt: skip
         found = {name.removeprefix(TRACKING) for name in listed.text.splitlines()}
-        ours = sorted(found - {onto})
-        return branch if branch in found else next(iter(ours), None), onto if onto in found else None
+        beside = sorted(name for name in found if name.startswith("conflict-"))  # "a" also lists "a/b"
+        return branch if branch in found else next(iter(beside), None), onto if onto in found else None
 
     async def line(self, sha: str, *, without: str) -> list[Step]:
         """The commits that ``sha`` has and ``without`` has not, oldest first, and what their trailers say."""

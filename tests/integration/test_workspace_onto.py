@@ -423,3 +423,16 @@ async def test_a_person_who_pushes_at_the_same_time_loses_nothing(lab):
     await worker.push(thread_id=A)
     there = set(git(lab.remote, "ls-tree", "--name-only", "feature").split())
     assert {"a0.txt", "a1.txt", "a2.txt", "p0.txt", "p1.txt", "p2.txt", "last.txt"} <= there
+
+
+async def test_a_branch_below_the_name_of_a_deleted_one_is_not_taken_for_it(lab):
+    worker = await lab.ready()
+    await turn(worker, a_txt="a\n")
+    await worker.push(thread_id=A)
+    sha = at(lab, "feature")
+    for branch in ("feature", "thread-a"):
+        git(lab.remote, "update-ref", "-d", f"refs/heads/{branch}")
+    git(lab.remote, "update-ref", "refs/heads/feature/more", sha)
+    await worker.fetch()
+    found = await worker.find(thread_id=A, message_id=M1, onto="feature")
+    assert (found.sha, found.stands_on, found.onto) == (sha, None, None)
