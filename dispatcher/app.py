@@ -37,8 +37,13 @@ from dispatcher.unshown import Unshown
 from dispatcher.wake import Wake
 
 
-def create_app(settings: Settings, *, frontdoors: Sequence[Frontdoor] = doors.ALL) -> FastAPI:
-    """The application; it connects when it is started and lets go when it is stopped."""
+def create_app(
+    settings: Settings, *, frontdoors: Sequence[Frontdoor] = doors.ALL, in_lambda: bool = False
+) -> FastAPI:
+    """The application; it connects when it is started and lets go when it is stopped.
+
+    ``in_lambda``: it listens nowhere, and nothing runs beside the requests.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -49,12 +54,12 @@ def create_app(settings: Settings, *, frontdoors: Sequence[Frontdoor] = doors.AL
             house = _House(settings=settings, clients=clients, launcher=launcher, chats=bool(on))
             chats = await _open(app, house, on, stack)
             await house.sweep.prepare()
-            for work in house.loops(chats):
+            for work in [] if in_lambda else house.loops(chats):
                 stack.push_async_callback(_cancel, asyncio.create_task(work))
             yield
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Guard, loopback=is_loopback(settings.host))
+    app.add_middleware(Guard, loopback=is_loopback(settings.host) and not in_lambda)
     answers.install(app)
     app.include_router(page.router(settings))
     return app

@@ -10,7 +10,6 @@ from dispatcher.slack_in import SlackIn
 from dispatcher.slack_post import SlackPoster
 from dispatcher.slack_render import SlackDialect
 from dispatcher.slack_settings import SlackSettings
-from dispatcher.slack_socket import SlackSocket
 
 
 def is_on() -> bool:
@@ -36,6 +35,8 @@ async def build(inside: Inside) -> Chat:
     )
     _beside(inside, poster.run())
     if slack.takes_socket:
+        from dispatcher.slack_socket import SlackSocket  # a WebSocket client, for nobody else
+
         socket = SlackSocket(slack=slack, taking=incoming.taking, voice=poster, session=inside.session)
         _beside(inside, socket.run())
     return Chat(
