@@ -19,7 +19,6 @@ from dispatcher import body, route
 from dispatcher.errors import Invalid, Unavailable
 from dispatcher.ingest import Ingest, Post
 from dispatcher.places import Places
-from dispatcher.queues import Queues
 from dispatcher.record import Recorded
 from dispatcher.settings import Settings
 from dispatcher.streams import Line, Streams
@@ -80,14 +79,12 @@ class Api:
         settings: Settings,
         ingest: Ingest,
         table: Table,
-        queues: Queues,
         streams: Streams,
         places: Places,
     ) -> None:
         self._settings = settings
         self._ingest = ingest
         self._table = table
-        self._queues = queues
         self._streams = streams
         self._places = places
 
@@ -101,7 +98,6 @@ class Api:
         router.add_api_route(f"{one}/stop", self.post_stop, methods=["POST"])
         router.add_api_route(f"{one}/events", self.get_events, methods=["GET"])
         router.add_api_route(one, self.get_thread, methods=["GET"])
-        router.add_api_route("/healthz", self.health, methods=["GET"])
         return router
 
     async def post_thread(self, request: Request) -> Response:
@@ -157,11 +153,6 @@ class Api:
             else self._streams.whole(worker=worker, thread_id=row.thread_id, after=start)
         )
         return EventSourceResponse(_sent(lines), ping=_KEEP_ALIVE_SECONDS, sep="\n")
-
-    async def health(self) -> Response:
-        """``GET /healthz``. Answers 503 with a sentence when table or queues cannot be reached."""
-        await asyncio.gather(self._table.check(), self._queues.check())
-        return JSONResponse({"status": "ok", "offline_model": self._settings.offline_model})
 
     async def _post(
         self, given: MessageBody, *, thread_id: ThreadId | None, project: str | None, must_exist: bool

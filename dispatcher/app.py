@@ -14,9 +14,11 @@ from fastapi import APIRouter, FastAPI
 from dispatcher import answers, aws, doors, page
 from dispatcher.api import Api
 from dispatcher.contact import Contact
+from dispatcher.dead_replies import DeadReplies
 from dispatcher.endings import Endings
 from dispatcher.frontends import Chat, Frontdoor, Inside
 from dispatcher.guard import Guard, is_loopback
+from dispatcher.health import Health
 from dispatcher.ingest import Ingest
 from dispatcher.launcher import HttpLauncher, Launcher, NoLauncher
 from dispatcher.letters import Letters
@@ -114,13 +116,14 @@ class _House:
             settings=self.settings,
             ingest=self.ingest,
             table=self.table,
-            queues=self.queues,
             streams=self.streams,
             places=self.places,
         )
-        operators = Operators(table=self.table, letters=self.letters)
+        dead = DeadReplies(table=self.table, places=self.places, rings=self.rings) if self.rings else None
+        health = Health(settings=self.settings, table=self.table, queues=self.queues, dead=dead)
+        operators = Operators(table=self.table, letters=self.letters, replies=dead)
         outside = Outside(settings=self.settings, table=self.table, people=self.people, places=self.places)
-        return [api.router(), operators.router(), outside.router()]
+        return [api.router(), health.router(), operators.router(), outside.router()]
 
 
 async def _open(app: FastAPI, house: _House, on: Sequence[Frontdoor], stack: AsyncExitStack) -> list[Chat]:

@@ -123,7 +123,7 @@ class Letters:
 
         Raises Unavailable.
         """
-        if not await self._queues.dead_count(worker):
+        if not await self._queues.dead(worker).count():
             self._told.pop(worker, None)
             return
         kept = await self._settle(worker, judge=_by_sweep, wanted=None)
@@ -171,7 +171,7 @@ class Letters:
     ) -> list[Case]:
         """Do what ``judge`` says about each letter that is meant; those that stay, the oldest first."""
         async with self._locks[worker]:
-            letters = {x.letter_id: x for x in await self._queues.dead(worker, most=MOST)}
+            letters = {x.letter_id: x for x in await self._queues.dead(worker).letters(most=MOST)}
             kept = []
             try:
                 for letter in sorted(letters.values(), key=lambda x: x.sent):
@@ -182,7 +182,7 @@ class Letters:
                     else:
                         kept.append(case)
             finally:
-                await self._queues.give_back(worker, letters.values())
+                await self._queues.dead(worker).give_back(letters.values())
         return kept
 
     async def _case_or_unreadable(self, worker: WorkerId, letter: Letter) -> Case:
@@ -220,7 +220,7 @@ class Letters:
             return False
         if fate is Verdict.REDRIVE:
             await self._ring(worker, case)
-        await self._queues.forget(worker, case.letter)
+        await self._queues.dead(worker).forget(case.letter)
         _log.info("dead letter settled", done=fate, **_named(worker, case))
         return True
 

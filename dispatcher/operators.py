@@ -1,5 +1,5 @@
-"""The HTTP API for those who run a fleet, ``/v1/dead-letters``. Turns requests into calls and answers into
-JSON."""
+"""The HTTP API for those who run a fleet, ``/v1/dead-letters`` and ``/v1/dead-replies``. Turns requests into
+calls and answers into JSON."""
 
 import asyncio
 from typing import Any
@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from contracts.words import WorkerId
 from dispatcher import body
+from dispatcher.dead_replies import DeadReplies, Done
 from dispatcher.letters import MOST, DeadLetter, Letters
 from dispatcher.table import Table
 from dispatcher.verdicts import Verdict
@@ -27,12 +28,24 @@ class Which(BaseModel):
     id: str | None = Field(default=None, strict=True)
 
 
-class Operators:
-    """The routes. Every one can be repeated: a letter that is gone is not asked for again."""
+class WhichReplies(BaseModel):
+    """Which dead replies are meant: all, one by its id, or those of a thread by the thread's."""
 
-    def __init__(self, *, table: Table, letters: Letters) -> None:
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str | None = Field(default=None, strict=True)
+
+
+class Operators:
+    """The routes. Every one can be repeated: a letter that is gone is not asked for again.
+
+    ``replies``: None without a chat frontend; then there are none.
+    """
+
+    def __init__(self, *, table: Table, letters: Letters, replies: DeadReplies | None) -> None:
         self._table = table
         self._letters = letters
+        self._replies = replies
 
     def router(self) -> APIRouter:
         """All addresses."""
@@ -40,6 +53,9 @@ class Operators:
         router.add_api_route("/v1/dead-letters", self.show, methods=["GET"])
         router.add_api_route("/v1/dead-letters/redrive", self.redrive, methods=["POST"])
         router.add_api_route("/v1/dead-letters/drop", self.drop, methods=["POST"])
+        router.add_api_route("/v1/dead-replies", self.show_replies, methods=["GET"])
+        router.add_api_route("/v1/dead-replies/redrive", self.redrive_replies, methods=["POST"])
+        router.add_api_route("/v1/dead-replies/drop", self.drop_replies, methods=["POST"])
         return router
 
     async def show(self, worker_id: str | None = None) -> Response:
@@ -65,6 +81,25 @@ class Operators:
         which = await body.read(request, Which, optional=True)
         workers = await self._workers(which.worker_id)
         return _answer(await asyncio.gather(*(self._letters.drop(w, wanted=which.id) for w in workers)))
+
+    async def show_replies(self) -> Response:
+        """``GET /v1/dead-replies``: rings whose looks broke too often, and places that take no posts."""
+        found, more = await self._replies.shown() if self._replies else ([], False)
+        return JSONResponse({"dead_replies": [x.model_dump(mode="json") for x in found], "more": more})
+
+    async def redrive_replies(self, request: Request) -> Response:
+        """``POST /v1/dead-replies/redrive`` ``{"id"?}``: look at them again, and try their places again;
+        ``{"redriven", "deleted", "kept", "more"}``. No body means all."""
+        which = await body.read(request, WhichReplies, optional=True)
+        done = await self._replies.redrive(wanted=which.id) if self._replies else Done()
+        return JSONResponse(done.model_dump(mode="json"))
+
+    async def drop_replies(self, request: Request) -> Response:
+        """``POST /v1/dead-replies/drop`` ``{"id"?}``: delete rings that nobody can read, for good. Answers
+        like a re-drive."""
+        which = await body.read(request, WhichReplies, optional=True)
+        done = await self._replies.drop(wanted=which.id) if self._replies else Done()
+        return JSONResponse(done.model_dump(mode="json"))
 
     async def _workers(self, wanted: str | None) -> list[WorkerId]:
         return [w for w in await self._table.workers() if wanted in (None, w)]

@@ -67,6 +67,20 @@ class Places:
         """The places of a worker's threads in which nothing can be posted any more."""
         return [p async for p in self._places(worker, keys.ALL_PLACES) if p.undeliverable is not None]
 
+    async def revive(self, place: PlaceRecord) -> None:
+        """Forget that nothing could be delivered there; the sweep rings for its thread from now on.
+
+        First the thread is listed, so that a death in between leaves no place that nobody looks at.
+        """
+        listed = UnshownRecord(worker_id=place.worker_id, thread_id=place.thread_id, sequence=0)
+        with translated(), suppress(self._client.exceptions.ConditionalCheckFailedException):
+            await self._client.put_item(
+                TableName=self._table,
+                Item=listed.write(keys.unshown_key(place.worker_id, place.thread_id)),
+                ConditionExpression=_ABSENT,
+            )
+        await self._revive(place.frontend, place.address, place.worker_id, place.thread_id)
+
     async def place(self, which: PlaceRecord) -> PlaceRecord | None:
         """One place as it is now; None when its thread has been deleted."""
         item = await self._get(_key(which))

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from contracts.places import REPLIES_DEAD, REPLIES_QUEUE, ReplyPointer
 from contracts.words import ThreadId, WorkerId
 from dispatcher.aws import translated
+from dispatcher.dead_queue import DeadQueue
 from dispatcher.errors import DispatcherError, QueueMissing
 from dispatcher.queues import RETENTION_SECONDS
 
@@ -48,12 +49,13 @@ class Ring(BaseModel):
 
 
 class Rings:
-    """The replies queue, by sender and receiver."""
+    """The replies queue, by sender and receiver; ``dead`` are the rings whose looks broke too often."""
 
     def __init__(self, client: "SQSClient") -> None:
         self._client = client
         self._url: str | None = None
         self._lock = asyncio.Lock()
+        self.dead = DeadQueue(client, name=REPLIES_DEAD)
 
     async def url(self) -> str:
         """The queue's URL; the queue and its dead letters are made when that has not been done yet.

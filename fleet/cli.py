@@ -12,18 +12,18 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from contracts.events import FINAL, Event
 from contracts.words import Mode, Outcome
 from fleet import doctor as doctor_checks
-from fleet import link
+from fleet import link, listing
 from fleet import redrive as letters
+from fleet import redrive_replies as replies
 from fleet import simulate as simulated
 from fleet.client import Client
 from fleet.problem import FAILED, USAGE, Problem
-from fleet.render import Transcript, clean, is_final
+from fleet.render import Transcript, is_final
 from fleet.screen import Screen
 from fleet.settings import load, redacted
 from fleet.up import up as run_fleet
@@ -43,8 +43,6 @@ app.add_typer(simulated.app, name="simulate")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON instead of text.")]
 ThreadName = Annotated[str, typer.Argument(metavar="THREAD", help="Id of the thread.")]
-
-_CELL = {"thread_id": 100, "state": 20, "project": 40, "updated": len("2026-11-20T06:25:19")}
 
 
 @app.command()
@@ -115,13 +113,13 @@ def send(
 
 @app.command()
 def threads(as_json: AsJson = False) -> None:
-    """List all threads."""
+    """List all threads, and the places outside in which nothing can be posted."""
     with Client(load()) as client:
-        listed = client.threads()
+        listed, places = client.threads(), client.undeliverable()
     if as_json:
-        _print_json(listed)
+        _print_json(listing.with_places(listed, places))
     elif listed:
-        _console().print(_table(listed))
+        _console().print(listing.table(listed), *listing.undeliverable(places), sep="\n")
     else:
         typer.echo('There is no thread yet; begin one with: branchline send "..."')
 
@@ -166,19 +164,27 @@ def redrive(
         bool, typer.Option("--drop", help="Delete, for good, those that nobody can read or place.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Really drop them.")] = False,
+    of_replies: Annotated[
+        bool, typer.Option("--replies", help="The other way: what did not arrive in Slack or on GitHub.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List dead letters (deliveries that found no end), or send them to their workers again.
 
     Without an id and without --all it only looks. A message that has its outcome is never worked on twice.
+    With --replies: replies that could not be shown, and places that take no posts; an id of a thread will do.
     """
     if wanted is not None and everything:
         raise Problem("name one id, or use --all; not both.", code=USAGE)
     acts = wanted is not None or everything
     if (drop or yes) and not (acts and drop):
         raise Problem("--drop needs an id or --all, and --yes needs --drop.", code=USAGE)
+    if of_replies and worker is not None:
+        raise Problem("--worker and --replies do not go together.", code=USAGE)
     with Client(load()) as client:
-        if drop:
+        if of_replies:
+            found = _redrive_replies(client, wanted=wanted, acts=acts, drop=drop, sure=yes)
+        elif drop:
             found = letters.drop(client, wanted=wanted, worker=worker, sure=yes)
         elif acts:
             found = letters.redrive(client, wanted=wanted, worker=worker)
@@ -189,6 +195,14 @@ def redrive(
     else:
         _console().print(*found.shown, sep="\n")
     raise typer.Exit(found.code)
+
+
+def _redrive_replies(
+    client: Client, *, wanted: str | None, acts: bool, drop: bool, sure: bool
+) -> letters.Found:
+    if drop:
+        return replies.drop(client, wanted=wanted, sure=sure)
+    return replies.redrive(client, wanted=wanted) if acts else replies.look(client)
 
 
 @app.command()
@@ -255,17 +269,6 @@ def _show(event: Event, *, transcript: Transcript, as_json: bool) -> None:
     for piece in transcript.feed(event):
         console.print(Text(piece.text, style=piece.style), end="")
     console.file.flush()
-
-
-def _table(listed: list[dict[str, Any]]) -> Table:
-    table = Table("thread", "state", "project", "updated", "cost", box=None, pad_edge=False)
-    table.add_column("title", no_wrap=True)
-    for thread in listed:
-        cost = float(thread.get("cost_usd") or 0)
-        names = ("thread_id", "state", "project", "updated")
-        cells = [clean(str(thread.get(name, "")))[: _CELL[name]] for name in names]
-        table.add_row(*map(Text, cells), f"${cost:.4f}", Text(clean(str(thread.get("title", "")))))
-    return table
 
 
 def _finding_line(finding: doctor_checks.Finding) -> Text:

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import quote
 
 import httpx
@@ -125,6 +125,19 @@ class Client:
     def drop(self, *, wanted: str | None, worker: str | None) -> dict[str, Any]:
         """Delete dead letters that belong to no message; what was done. Raises Problem."""
         return self._settle("drop", wanted=wanted, worker=worker)
+
+    def dead_replies(self) -> dict[str, Any]:
+        """What people did not get to see in their chats, as the API lists it. Raises Problem."""
+        return dict(self._ask("GET", "/v1/dead-replies"))
+
+    def settle_replies(self, what: Literal["redrive", "drop"], *, wanted: str | None) -> dict[str, Any]:
+        """Try dead replies again, or delete those that nobody can read; what was done. Raises Problem."""
+        given = {"id": wanted} if wanted is not None else {}
+        return dict(self._ask("POST", f"/v1/dead-replies/{what}", json=given, timeout=120))
+
+    def undeliverable(self) -> list[dict[str, Any]]:
+        """The places in which nothing can be posted. Raises Problem."""
+        return [dict(place) for place in self._ask("GET", "/v1/undeliverable")["undeliverable"]]
 
     def links(self) -> list[dict[str, Any]]:
         """Who is who: all links. Raises Problem."""

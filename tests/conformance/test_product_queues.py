@@ -157,27 +157,27 @@ async def test_what_cannot_be_read_walks_to_the_dead_letters_and_the_rest_goes_o
 async def test_dead_letters_are_counted_looked_at_given_back_and_forgotten(
     queues: Queues, url: str, worker: WorkerId, made: Made, sqs: Any
 ) -> None:
-    assert await queues.dead_count(worker) == 0
+    assert await queues.dead(worker).count() == 0
     for body in ("one", "two"):
         sqs.send_message(QueueUrl=made.urls[-1], MessageBody=body)
     await until_counted(queues, worker, 2)
-    letters = await queues.dead(worker, most=10)
+    letters = await queues.dead(worker).letters(most=10)
     assert sorted(x.body for x in letters) == ["one", "two"]
     assert [x.receives for x in letters] == [1, 1]
-    await queues.give_back(worker, letters)
-    again = {x.letter_id: x for x in await queues.dead(worker, most=10)}
+    await queues.dead(worker).give_back(letters)
+    again = {x.letter_id: x for x in await queues.dead(worker).letters(most=10)}
     assert set(again) == {x.letter_id for x in letters}
     for letter in again.values():
-        await queues.forget(worker, letter)
-        await queues.forget(worker, letter)
+        await queues.dead(worker).forget(letter)
+        await queues.dead(worker).forget(letter)
     await until_counted(queues, worker, 0)
-    assert await queues.dead(worker, most=10) == []
+    assert await queues.dead(worker).letters(most=10) == []
 
 
 async def until_counted(queues: Queues, worker: WorkerId, wanted: int) -> None:
     """AWS counts approximately: wait until it has noticed."""
     async with asyncio.timeout(60):
-        while await queues.dead_count(worker) != wanted:
+        while await queues.dead(worker).count() != wanted:
             await asyncio.sleep(0.2)
 
 
