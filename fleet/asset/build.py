@@ -188,13 +188,13 @@ def _write(out: Path, files: Mapping[str, bytes]) -> None:
     """The zip, complete or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f"{out.name}.{os.getpid()}")
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as zipped:
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as zipped:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name, _OLDEST)
             entry.create_system = 3  # Unix, also when built elsewhere
             entry.external_attr = 0o100644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
-            zipped.writestr(entry, files[name], compresslevel=9)
+            zipped.writestr(entry, files[name])
     partial.replace(out)
 
 
