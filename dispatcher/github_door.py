@@ -12,7 +12,7 @@ from dispatcher.github_render import GitHubDialect
 from dispatcher.github_settings import GitHubSettings
 from dispatcher.github_take import Take
 from dispatcher.github_tokens import GitHubTokens
-from dispatcher.github_workers import ConfiguredWorkers
+from dispatcher.github_workers import KnownWorkers
 
 
 def is_on() -> bool:
@@ -35,7 +35,7 @@ async def build(inside: Inside) -> Chat:
         intake=inside.ingest,
         people=inside.people,
         places=inside.places,
-        workers=ConfiguredWorkers(inside.settings),
+        workers=KnownWorkers(inside.settings, links=inside.people),
         refusals=Refusals(github=github, table=inside.table),
         log=inside.table,
     )

@@ -53,8 +53,9 @@ class Whose:
 class Workers(Protocol):
     """Whose worker does what."""
 
-    def worker(self, *, project: str, user: str) -> WorkerId | None:
-        """The worker of a user and project; None when the project is unknown or the user may not use it."""
+    async def worker(self, *, project: str, user: str, login: str) -> WorkerId | None:
+        """The worker of a project and of the user whom ``login`` is linked with; None when the project is
+        unknown or the user may not use it. Raises Unavailable."""
 
 
 class Log(Protocol):
@@ -115,7 +116,7 @@ class Take:
             return shown
         if user is None:
             return Refusal.NO_USER
-        worker = self._workers.worker(project=project, user=user)
+        worker = await self._workers.worker(project=project, user=user, login=trigger.login)
         if worker is None:
             return Refusal.NO_ACCESS
         onto = onto_of(pull) if pull else None

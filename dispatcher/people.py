@@ -76,16 +76,21 @@ class People:
             condition = f"attribute_not_exists(pk) OR {_FROM_FILE}"
             await self._conditional(self._client.put_item, Item=_item(link), condition=condition)
 
-    async def _target(self, kind: LinkKind, name: str, *, of_person: bool) -> str | None:
-        if kind.of_person != of_person:
-            raise ValueError(f"a {kind} does not stand for a {'user' if of_person else 'project'}")
+    async def link(self, kind: LinkKind, name: str) -> LinkRecord | None:
+        """The link of an outside name."""
         try:
             primary = keys.link_key(kind, canonical(kind, name))
         except ValueError:
             return None  # what cannot be a name is linked with nobody
         with translated():
             got = await self._client.get_item(TableName=self._table, Key=primary, ConsistentRead=True)
-        return LinkRecord.read(got["Item"]).target if got.get("Item") else None
+        return LinkRecord.read(got["Item"]) if got.get("Item") else None
+
+    async def _target(self, kind: LinkKind, name: str, *, of_person: bool) -> str | None:
+        if kind.of_person != of_person:
+            raise ValueError(f"a {kind} does not stand for a {'user' if of_person else 'project'}")
+        link = await self.link(kind, name)
+        return link.target if link else None
 
     async def _conditional(self, request: Any, *, condition: str, **more: Any) -> None:
         """A write whose condition may be untrue: then a person has linked the name, and that stays."""

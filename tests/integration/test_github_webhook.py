@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from contracts import records
+from contracts.places import LinkKind, LinkRecord, link_key
 from fleet.standin.github import GitHubStandin, running_github
 from fleet.standin.github_hooks import signed
 from fleet.standin.github_world import Ends
+from tests.fakes.engine import aws_client
 from tests.integration.github_lab import SECRET, Lab, lab
 
 EVENT = "issue_comment"
@@ -137,6 +140,52 @@ async def test_somebody_without_a_user_and_a_repository_without_a_project_are_to
     assert "do not know whose worker" in said[0]
     assert "may not use" in said[1]
     assert "none of my projects" in said[2]
+    assert not there.messages()
+
+
+async def link(there: Lab, kind: str, name: str, target: str) -> None:
+    """What `branchline link add` does."""
+    given = {"kind": kind, "name": name, "target": target}
+    assert (await there.client.post(f"{there.url}/v1/links", json=given)).status_code == 200
+
+
+async def test_somebody_who_was_linked_while_it_runs_gets_a_worker_of_their_own(there: Lab) -> None:
+    hooks = there.github.hooks
+    await link(there, "github-user", "mia", "mona")
+    await there.call(hooks.open_issue, there.repo, login="Mia", title="x", body="@branchline go")
+    (message,) = there.messages()
+    assert message["author"]["id"] == "Mia"
+    (thread,) = [records.decode(i) for i in there.items() if i["sk"]["S"].startswith("thread#")]
+    assert (thread["worker_id"], thread["project"]) == ("local-site-mona", "site")
+
+
+async def test_a_repository_that_was_linked_while_it_runs_belongs_to_its_project(there: Lab) -> None:
+    third = there.github.world.add_repo("acme/third", ada="write")
+    await link(there, "github-repo", "acme/third", "site")
+    await there.call(there.github.hooks.open_issue, third, login="Ada", title="x", body="@branchline go")
+    assert len(there.messages()) == 1
+
+
+async def test_a_link_gives_nobody_more_than_the_file_or_write_access_does(there: Lab) -> None:
+    hooks, world = there.github.hooks, there.github.world
+    await link(there, "github-user", "eve", "mona")
+    await there.call(hooks.open_issue, there.repo, login="Eve", title="x", body="@branchline go")
+    other = world.add_repo("acme/other", mia="admin")
+    await link(there, "github-user", "mia", "ada")
+    await there.call(hooks.open_issue, other, login="Mia", title="x", body="@branchline go")
+    said = [repo.talks[1].comments[0].body for repo in (there.repo, other)]
+    assert "write access" in said[0]
+    assert "may not use" in said[1]
+    assert not there.messages()
+
+
+async def test_a_link_that_an_older_file_left_behind_lets_nobody_in(there: Lab) -> None:
+    old = LinkRecord(kind=LinkKind.GITHUB_USER, name="mia", target="mona", source="file")
+    with aws_client("dynamodb", url=there.engine_url, account=there.account) as client:
+        client.put_item(TableName="branchline", Item=old.write(link_key(old.kind, old.name)))
+    hooks = there.github.hooks
+    await there.call(hooks.open_issue, there.repo, login="Mia", title="x", body="@branchline go")
+    assert "may not use" in there.repo.talks[1].comments[0].body
     assert not there.messages()
 
 
