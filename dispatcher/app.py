@@ -61,7 +61,8 @@ def create_app(
             yield
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Guard, loopback=is_loopback(settings.host) and not in_lambda)
+    loopback = is_loopback(settings.host) and not in_lambda
+    app.add_middleware(Guard, loopback=loopback, public_host=settings.public_host)
     answers.install(app)
     app.include_router(page.router(settings))
     return app

@@ -1,7 +1,8 @@
 """Keeps web pages of other origins out, before a request reaches a route.
 
 A page in somebody's browser can send requests to this machine, and can give its own name the address of
-this machine (DNS rebinding). The first names itself in ``Origin``, the second in ``Host``.
+this machine (DNS rebinding). The first names itself in ``Origin``, the second in ``Host``. A tunnel's name is
+not trusted further than its requests are checked: page and API have no sign-in.
 """
 
 import ipaddress
@@ -13,26 +14,38 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from dispatcher.answers import error_answer
 from dispatcher.errors import Refused
 
+CHECKED = ("/healthz", "/slack/", "/github/", "/internal/")
+"""What addresses begin with that check by themselves who asks, or say nothing that matters."""
+_ELSEWHERE = "This server answers on localhost only: open it as http://127.0.0.1 or http://localhost."
+_CHATS_ONLY = "Under this name there are the addresses of the chats only: page and API are on localhost."
+
 
 class Guard:
-    """ASGI middleware. ``loopback``: this server listens for its own machine only."""
+    """ASGI middleware. ``loopback``: this server listens for its own machine only; then ``public_host`` is
+    the one other name that it answers to, and only where who asks is checked."""
 
-    def __init__(self, app: ASGIApp, *, loopback: bool) -> None:
+    def __init__(self, app: ASGIApp, *, loopback: bool, public_host: str | None = None) -> None:
         self._app = app
         self._loopback = loopback
+        self._public_host = public_host.lower() if public_host else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it with 403."""
-        problem = self._problem(Headers(scope=scope)) if scope["type"] == "http" else None
+        is_http = scope["type"] == "http"
+        problem = self._problem(Headers(scope=scope), path=scope["path"]) if is_http else None
         if problem is None:
             await self._app(scope, receive, send)
         else:
             await error_answer(Refused(problem))(scope, receive, send)
 
-    def _problem(self, headers: Headers) -> str | None:
+    def _problem(self, headers: Headers, *, path: str) -> str | None:
         host, origin = headers.get("host", ""), headers.get("origin")
-        if self._loopback and not is_loopback(_name(host)):
-            return "This server answers on localhost only: open it as http://127.0.0.1 or http://localhost."
+        name = _name(host)
+        if self._loopback and not is_loopback(name):
+            if self._public_host is None or name != self._public_host:
+                return _ELSEWHERE
+            if not path.startswith(CHECKED):
+                return _CHATS_ONLY
         if origin is not None and (not host or _place(origin) != host.lower()):
             return "Web pages of other origins may not use this server."
         return None

@@ -50,6 +50,12 @@ class Settings(BaseSettings):
         default="127.0.0.1",
         description="Address to listen on. On any but a loopback address everybody who reaches it may post.",
     )
+    public_host: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9.-]+$",
+        description="Host name of a tunnel to this machine, without scheme and port. The chats' addresses"
+        " answer under it; page and API do not, because they have no sign-in.",
+    )
     port: int = Field(
         default=8080, ge=0, le=65535, description="TCP port of page and API; 0 picks a free one."
     )
