@@ -95,8 +95,8 @@ class Refs:
         await self.git.run("update-ref", "-m", "branchline", "--stdin", stdin=lines.encode())
 
     async def unpushed(self) -> list[str]:
-        """Threads' branches here that hold what the remote did not when it was last fetched. One that somebody
-        removed there stays away until there is more of it."""
+        """Threads' branches here that hold what the remote did not when it was last fetched. One that
+        somebody removed there stays away until there is more of it."""
         listed = await self.git.run(
             "for-each-ref", "--format=%(refname:strip=2) %(objectname)", heads("thread-*")
         )
