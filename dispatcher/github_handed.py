@@ -47,7 +47,8 @@ def _place(trigger: Trigger, with_subject: bool, with_body: bool) -> str:
 def _code(trigger: Trigger) -> str:
     if trigger.path is None:
         return ""
-    line = f", line {trigger.line}" if trigger.line else ""
+    line = f"line {trigger.line} of " if trigger.line else ""
     hunk = "\n".join((trigger.hunk or "").splitlines()[-_HUNK_LINES:])
-    about = f"The comment stands at {one_line(trigger.path)}{line}"
-    return f"{about}:\n\n{quote(hunk)}" if hunk.strip() else f"{about}."
+    # Whoever opened the pull request chose the file's name, so it is quoted like everything else of theirs.
+    about = f"The comment stands at {line}this file:\n\n{quote(one_line(trigger.path))}"
+    return f"{about}\n\nThe code there:\n\n{quote(hunk)}" if hunk.strip() else about

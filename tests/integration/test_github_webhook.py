@@ -270,6 +270,6 @@ async def test_a_review_comment_brings_the_line_it_stands_at(there: Lab) -> None
     answer = await there.call(there.github.hooks.send, "pull_request_review_comment", payload)
     assert answer.status_code == 202, answer.text
     (message,) = there.messages()
-    assert "src/a.ts, line 3" in message["text"]
+    assert "line 3 of this file:\n\n> src/a.ts" in message["text"]
     assert "> +const x = 1" in message["text"]
     assert message["thread_id"].startswith("pr-1-")
