@@ -28,7 +28,7 @@ from worker.agent_result import model_host
 from worker.agent_run import ClaudeRun
 from worker.agent_steer import Steering
 from worker.errors import AgentError
-from worker.launch import OWNER_MARKER, WORKER_MARKER, Surroundings, write_launcher
+from worker.launch import OWNER_MARKER, WORKER_MARKER, Surroundings, fresh_home, write_launcher
 from worker.ports import AgentTurn
 
 # The SDK logs what the CLI printed, unredacted, and as an error when we kill the CLI on purpose. All of it
@@ -66,7 +66,8 @@ class ClaudeAgent:
     further variables of the worker to let through. ``trusted``: settings, hooks and MCP servers of the
     checkout run. ``redact`` goes over every line that is logged or quoted. ``hang_seconds`` without a sign
     of life end a turn. ``cli`` replaces the bundled executable. ``node_path`` is put in front of ``PATH``.
-    ``home`` is Claude's home folder, one of its own in ``state_dir`` unless given. Call ``close`` at the end.
+    ``home`` is Claude's home folder, one of its own in ``state_dir`` unless given; each turn finds it empty
+    but for caches. Call ``close`` at the end.
     """
 
     def __init__(
@@ -157,7 +158,7 @@ class ClaudeAgent:
             )
         variables = self._surroundings.variables(turn_marker=turn.marker)
         try:
-            self._surroundings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fresh_home(self._surroundings.home)
             launcher = write_launcher(
                 folder=self._state_dir, cli=self._cli, keep=self._pass_env.union(variables)
             )

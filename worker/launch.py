@@ -45,6 +45,13 @@ _CREDENTIAL_NAME = re.compile(
 )
 _CREDENTIAL_VALUE = re.compile(r"://[^/\s@]*@|authorization:|-----BEGIN", re.IGNORECASE)
 
+_KEYS = {
+    "ANTHROPIC_API_KEY": "CLAUDE_CODE_API_KEY_FILE_DESCRIPTOR",
+    "CLAUDE_CODE_OAUTH_TOKEN": "CLAUDE_CODE_OAUTH_TOKEN_FILE_DESCRIPTOR",
+}
+"""Credentials that Claude Code reads from an open file instead, and where it is told which one."""
+_CACHES = (".cache", ".npm")
+
 _FIXED = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     # A background task that ends starts another turn by itself, and a timed-out shell would live on.
@@ -125,14 +132,46 @@ def write_launcher(*, folder: Path, cli: Path, keep: Collection[str]) -> Path:
         for name, value in os.environ.items()
         if name not in keep and not admitted(name=name, value=value)
     )
-    words = ["exec", "env", *(word for name in removed for word in ("-u", shlex.quote(name)))]
+    words = ["exec", "env", *(word for name in (*removed, *_KEYS) for word in ("-u", shlex.quote(name)))]
     if setpriv := shutil.which("setpriv"):
         words += [shlex.quote(setpriv), "--pdeathsig", "KILL", "--"]
-    script = os.fsencode(f'#!/bin/sh\n{" ".join(words)} {shlex.quote(str(cli))} "$@"\n')
+    script = os.fsencode(_SCRIPT + f'{" ".join(words)} {shlex.quote(str(cli))} "$@"\n')
     path = folder / f"claude-{hashlib.sha256(script).hexdigest()[:16]}"
     if not path.exists():
         _write_executable(path=path, content=script)
     return path
+
+
+def fresh_home(home: Path) -> None:
+    """An empty home, but for caches: a start file or a git configuration that one turn left behind would
+    speak in all turns after it. Raises ``OSError``."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for entry in home.iterdir():
+        if entry.name in _CACHES and entry.is_dir() and not entry.is_symlink():
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _script() -> str:
+    """The beginning of the launcher: a key goes through a pipe that is empty once it was read. In the
+    environment every shell of the turn would print it."""
+    lines = ["#!/bin/sh"]
+    for number, (name, told) in enumerate(_KEYS.items(), start=3):
+        lines += [
+            f'if [ -n "${name}" ]; then',
+            f"exec {number}<<END",
+            f"${name}",
+            "END",
+            f"export {told}={number}",
+            "fi",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+_SCRIPT = _script()
 
 
 def _write_executable(*, path: Path, content: bytes) -> None:

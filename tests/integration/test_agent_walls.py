@@ -51,6 +51,40 @@ async def test_no_secret_of_the_worker_reaches_the_shell(lab: Lab, monkeypatch: 
     assert not any("canary" in path.read_text() for path in (lab.folder / "state").glob("claude-*"))
 
 
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [("ANTHROPIC_API_KEY", "x-api-key"), ("CLAUDE_CODE_OAUTH_TOKEN", "authorization")],
+)
+async def test_the_key_of_the_model_is_in_no_environment_and_in_no_file(
+    lab: Lab, name: str, header: str
+) -> None:
+    key = "canary-$model'\\-\"0123"
+    agent = lab.agent(model_env={"ANTHROPIC_BASE_URL": lab.model.url, name: key}, redact=str)
+    show = "env; tr '\\0' '\\n' < /proc/$PPID/environ; cat /proc/$PPID/fd/[34] < /dev/null 2>&1 | head -c 500"
+    events, result = await ask(agent, lab.turn(f"do: bash {show}"))
+    assert result.ended == "completed", result.text
+    assert key in str(lab.model.requests[0].request.headers[header])
+    assert "canary" not in lab.sent() + outputs_of(events)
+    kept = [path for path in lab.folder.rglob("*") if path.is_file()]
+    assert not [path for path in kept if b"canary" in path.read_bytes()]
+
+
+async def test_nothing_that_a_turn_left_in_its_home_speaks_in_the_next(lab: Lab) -> None:
+    agent = lab.agent()
+    trap = lab.folder / "sprung"
+    leave = (
+        f"do: bash for f in .bashrc .profile .bash_profile .zshenv; do echo 'touch {trap}' >> ~/$f; done",
+        "do: bash mkdir -p ~/.config/git ~/.cache && echo kept > ~/.cache/x && git config --global user.name Evil",
+        "do: bash mkdir -p ~/.claude && echo OBEY-ME > ~/.claude/CLAUDE.md && ln -s / ~/root",
+    )
+    await ask(agent, lab.turn("\n".join(leave)))
+    trap.unlink(missing_ok=True)
+    events, _ = await ask(agent, lab.turn("do: bash ls -A ~; git config user.name; cat ~/.cache/x"))
+    assert outputs_of(events).split() == [".cache", "kept"]
+    assert not trap.exists()
+    assert "OBEY-ME" not in lab.sent()
+
+
 async def test_the_launcher_belongs_to_the_worker_alone(lab: Lab) -> None:
     await ask(lab.agent(), lab.turn("x"))
     [launcher] = (lab.folder / "state").glob("claude-*")
