@@ -32,6 +32,7 @@ class ProjectConfig(_Strict):
     trusted: bool = Field(
         default=False, description="Run the repository's own Claude Code hooks and MCP servers."
     )
+    workflows: bool = Field(default=False, description="Let work change what stands below .github/workflows.")
 
 
 class UserConfig(_Strict):

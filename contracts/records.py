@@ -140,6 +140,7 @@ class WorkerRecord(_Record):
     repo: str
     preview_command: str | None = None
     trusted: bool = False
+    workflows: bool = False
     replies_url: str | None = None
     lineage: str = ""
     state: Literal["cold", "up"] = "cold"

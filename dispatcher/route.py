@@ -71,6 +71,7 @@ def worker_of(*, name: str, project: ProjectConfig, user: str) -> WorkerRecord:
         repo=project.repo,
         preview_command=project.preview.command,
         trusted=project.trusted,
+        workflows=project.workflows,
     )
 
 

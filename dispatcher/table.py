@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _ABSENT = "attribute_not_exists(pk)"
 _NOTE_SECONDS = 30 * 24 * 3600
-_CONFIGURED = ("repo", "preview_command", "trusted", "replies_url")
+_CONFIGURED = ("repo", "preview_command", "trusted", "workflows", "replies_url")
 
 
 class Table:

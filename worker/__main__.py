@@ -116,6 +116,7 @@ class Worker:
             state_dir=self.settings.own_files / "git",
             redact=self.redactor,
             lineage=self.row.lineage,
+            workflows=self.row.workflows,
         )
 
     def _token(self) -> Callable[[], str | None]:

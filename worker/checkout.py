@@ -12,6 +12,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from worker import gitdir
 from worker.git import Git, in_thread
 from worker.remote import Remote, remove_half_clones
 
@@ -31,6 +32,7 @@ class Folder:
     git: Git
     remote: Remote
     _config: str | None = field(default=None, init=False)
+    _settled: dict[str, str | None] = field(default_factory=dict, init=False)
 
     @property
     def _dir(self) -> Path:
@@ -52,10 +54,10 @@ class Folder:
         return True
 
     def guard(self) -> None:
-        """Put the worker's configuration back if anything else stands in its place."""
+        """Put back what belongs to the worker in ``.git``, if anything else stands in its place."""
         if self._config is None:
             return
-        (self._dir / "commondir").unlink(missing_ok=True)
+        gitdir.clean(self._dir, as_it_was=self._settled)
         config = self._dir / "config"
         if config.is_symlink() or not config.is_file() or config.read_bytes() != self._config.encode():
             fresh = self._dir / "config.branchline"
@@ -132,12 +134,13 @@ class Folder:
     def _exclude(self) -> None:
         exclude = self._dir / "info" / "exclude"
         exclude.parent.mkdir(exist_ok=True)
-        lines = exclude.read_text(encoding="utf-8", errors="surrogateescape") if exclude.is_file() else ""
-        missing = [line for line in EXCLUDED if line not in lines.splitlines()]
+        text = exclude.read_text(encoding="utf-8", errors="surrogateescape") if exclude.is_file() else ""
+        missing = [line for line in EXCLUDED if line not in text.splitlines()]
         if missing:
-            lines = lines if lines.endswith("\n") or not lines else lines + "\n"
-            text = lines + "\n".join(missing) + "\n"
+            text = text if text.endswith("\n") or not text else text + "\n"
+            text += "\n".join(missing) + "\n"
             exclude.write_text(text, encoding="utf-8", errors="surrogateescape")
+        self._settled = gitdir.settled(self._dir)
 
 
 def _written(settings: dict[str, str]) -> str:

@@ -32,7 +32,8 @@ class Commit:
 
     ``body`` is the commit's text between subject and trailers; ``outcome`` and ``message_ids`` are what its
     trailers say of the turn that it ends. ``stands_on``: the remote's branch that holds it, as fetched;
-    ``onto``: the branch of people's that does as well.
+    ``onto``: the branch of people's that does as well. ``note``: what was left out of it, for the people in
+    the thread.
     """
 
     sha: str
@@ -45,6 +46,7 @@ class Commit:
     message_ids: tuple[MessageId, ...] = ()
     stands_on: str | None = None
     onto: str | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,9 +47,11 @@ class Publishing:
             push = await self._push_now(commit)
         except WorkspaceError as error:
             self._parts.later(self.push_later())
-            return facts | {"problem": f"The work is committed but not pushed yet: {error}"}
+            problem = f"The work is committed but not pushed yet: {error}"
+            return facts | _told(problem, commit.note)
         await self._parts.outbox.add(self._told_push(push))
-        return facts | _pushed(push)
+        pushed = {"pushed": True, "commit": push.sha, "branch": push.branch, "onto": push.onto}
+        return facts | pushed | _told(_beside(push), commit.note)
 
     async def _push_now(self, commit: Commit) -> Push:
         """Push; when the worker has to leave meanwhile, only a little longer. Raises WorkspaceError.
@@ -108,14 +110,15 @@ class Publishing:
             log.warning("checkpoint_not_pushed", error=str(error))
 
 
-def _pushed(push: Push) -> dict[str, Any]:
-    facts: dict[str, Any] = {"pushed": True, "commit": push.sha, "branch": push.branch, "onto": push.onto}
+def _beside(push: Push) -> str:
     if (missed := push.missed) is not None:
-        facts["problem"] = prompts.missed(
-            onto=missed.onto, why=missed.why, branch=push.branch, said=missed.said
-        )
-    elif push.conflict:
-        facts["problem"] = (
-            f"Somebody else changed the thread's branch, so the work was pushed beside it as {push.branch}."
-        )
-    return facts
+        return prompts.missed(onto=missed.onto, why=missed.why, branch=push.branch, said=missed.said)
+    if not push.conflict:
+        return ""
+    return f"Somebody else changed the thread's branch, so the work was pushed beside it as {push.branch}."
+
+
+def _told(*problems: str) -> dict[str, str]:
+    """What people should know, in one text; nothing when all is well."""
+    text = " ".join(problem for problem in problems if problem)
+    return {"problem": text} if text else {}

@@ -13,6 +13,7 @@ TRACKING = "refs/remotes/origin/"
 SAVED = "refs/branchline/saved"
 GONE = "refs/branchline/gone/"
 """Below here stands what a branch was on the remote before somebody removed it there."""
+TIPS = "refs/branchline/tip/"
 
 
 def heads(branch: str) -> str:
@@ -22,7 +23,7 @@ def heads(branch: str) -> str:
 
 def tip_ref(branch: str) -> str:
     """Where the worker remembers how far it took ``branch`` itself."""
-    return f"refs/branchline/tip/{branch}"
+    return TIPS + branch
 
 
 def kept(branch: str) -> str:
@@ -78,13 +79,17 @@ class Refs:
         if head is not None and head in found:
             await self.git.run("symbolic-ref", f"{TRACKING}HEAD", TRACKING + head)
 
+    async def remote_head(self) -> str | None:
+        """The branch that the remote's HEAD named when it was fetched last."""
+        named = await self.git.attempt("symbolic-ref", "--quiet", f"{TRACKING}HEAD")
+        return named.text.removeprefix(TRACKING) or None
+
     async def default_branch(self) -> str:
         """The remote's default branch as last fetched. Raises ``WorkspaceError`` when there is no branch."""
-        named = await self.git.attempt("symbolic-ref", "--quiet", f"{TRACKING}HEAD")
-        known = await self.tracked()
+        head, known = await self.remote_head(), await self.tracked()
         others = (name for name in sorted(known) if not name.startswith(("thread-", "conflict-")))
-        for name in (named.text.removeprefix(TRACKING), "main", "master", *others):
-            if name in known:
+        for name in (head, "main", "master", *others):
+            if name is not None and name in known:
                 return name
         raise WorkspaceError("The remote has no branch yet: push a first commit to it.")
 

@@ -76,6 +76,7 @@ class Remote:
     worker: str
     lineage: str = ""
     refusal: str = field(default="", init=False)
+    default: str | None = field(default=None, init=False)
     _owner: str = field(default_factory=lambda: secrets.token_hex(8), init=False)
     _epoch: int = field(default=0, init=False)
     _pushes: int = field(default=0, init=False)
@@ -125,6 +126,10 @@ class Remote:
             tried = await self._raw(*argv, env=self.borrowed)
         if tried.status:
             raise RemoteUnavailable(f"The remote could not be reached: {reason(tried)}")
+        return await self.tracked()
+
+    async def tracked(self) -> dict[str, str]:
+        """``{branch: sha}`` as fetched or pushed last, from where no turn can write."""
         listed = await self.git.run("for-each-ref", "--format=%(objectname) %(refname)", TRACKING)
         pairs = (line.split(" ", 1) for line in listed.text.splitlines())
         return {name.removeprefix(TRACKING): sha for sha, name in pairs}
@@ -133,7 +138,8 @@ class Remote:
         """The branch the remote's HEAD names, when it names one that exists. Raises ``RemoteUnavailable``."""
         listed = await self._network("ls-remote", "--symref", "--end-of-options", self.url, "HEAD")
         found = re.search(r"^ref: refs/heads/(.+)\tHEAD$", listed.text, re.MULTILINE)
-        return found[1] if found else None
+        self.default = found[1] if found else None
+        return self.default
 
     async def tidy(self) -> None:
         """Pack the relay's own objects (an epoch commit a push) once there are many."""

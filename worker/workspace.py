@@ -13,6 +13,7 @@ from pathlib import Path
 
 from contracts import names
 from contracts.words import MessageId, Outcome, StopReason, ThreadId, TurnId, WorkerId
+from worker.admission import Admission
 from worker.checkout import Folder
 from worker.errors import DiskFull, RemoteUnavailable, WorkspaceError
 from worker.evidence import Evidence
@@ -21,13 +22,14 @@ from worker.log import get_logger
 from worker.moves import Moves
 from worker.notes import Notes
 from worker.onto import Targets
+from worker.own_refs import OwnRefs
 from worker.packing import pack
 from worker.ports import Checkout, Commit, Push
 from worker.push import Pusher
 from worker.refs import TRACKING, Refs, heads, kept, tip_ref
 from worker.remote import Remote
 from worker.trailers import trailer_value
-from worker.tree import Status, Tree
+from worker.tree import Found, Status, Tree
 from worker.weave import Weaver
 
 log = get_logger()
@@ -51,6 +53,7 @@ class GitWorkspace:
     ``state_dir`` is a folder of the worker's own outside of the checkout, best on the same file system.
     ``token`` is asked at each network run over https. ``lineage`` names the worker's row in the record (any
     text that is new when the row is new); with it, a late predecessor cannot claim the remote back.
+    ``workflows``: whether turns may change what stands below ``.github/workflows``.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class GitWorkspace:
         committer_email: str = "branchline@localhost",
         redact: Callable[[str], str] = str,
         lineage: str = "",
+        workflows: bool = False,
     ) -> None:
         self._path, self._state = path.absolute(), state_dir.absolute()
         if self._state.is_relative_to(self._path):
@@ -89,6 +93,8 @@ class GitWorkspace:
         self._tree = Tree(
             git=near, refs=self._refs, notes=self._notes, path=self._path, state_dir=self._state
         )
+        self._admission = Admission(git=near, refs=self._refs, workflows=workflows)
+        self._own = OwnRefs(refs=self._refs, remote=self._remote)
         self._moves = Moves(tree=self._tree)
         self._weaver = Weaver(
             refs=self._refs, far=replace(far, env=self._remote.borrowed), state_dir=self._state
@@ -195,7 +201,7 @@ class GitWorkspace:
         branch = names.branch(thread_id)
         async with self._tree_for_me():
             tip = await self._tip(branch)
-            found = await self._tree.look(branch=branch, tip=tip)
+            found = await self._found(branch, tip=tip)
             if found is None and tip is not None and tip != base:
                 found = await self._tree.as_is(branch=branch, head=tip)
             if found is None:
@@ -208,7 +214,10 @@ class GitWorkspace:
             )
             sha = self._tips[branch] = await self._tree.record(found, message=message if changed else None)
             self._in_turn = None
-            return await self._evidence.described(sha, branch=branch, base=base) if changed else None
+            if not changed:
+                return None
+            made = await self._evidence.described(sha, branch=branch, base=base)
+            return replace(made, note=self._admission.told(branch))
 
     async def push(self, *, thread_id: ThreadId) -> Push:
         """See ``Workspace.push``. May run beside a turn, of this thread or another."""
@@ -239,13 +248,24 @@ class GitWorkspace:
         """The worktree for one caller, with our configuration in place and no half-done move in it."""
         async with self._near:
             await in_thread(self._folder.guard)
+            before = self._in_turn
+            await self._own.put_back(but=before, tips=self._tips)
             await self._moves.undo_half_move()
             yield
+            if self._in_turn is None:
+                self._own.forget()
+            elif self._in_turn != before:
+                await self._own.note()
+
+    async def _found(self, branch: str, *, tip: str | None) -> Found | None:
+        """What the worktree holds for ``branch`` and may stand on it."""
+        found = await self._tree.look(branch=branch, tip=tip)
+        return found and await self._admission.admit(found, tip=tip)
 
     async def _save_to(self, branch: str, thread: str, *, turn: str, subject: str) -> str | None:
         """Whatever is in the worktree onto ``branch``; its new tip, None when it stays where it was."""
         tip = await self._tip(branch)
-        found = await self._tree.look(branch=branch, tip=tip)
+        found = await self._found(branch, tip=tip)
         if found is None:
             return None
         message = self._evidence.pausing(
