@@ -49,6 +49,7 @@ class Closing:
         self.branch = names.branch(key.thread_id)
         self._publishing = Publishing(key=key, parts=parts, draft=self.draft)
         self._committed: Commit | None = None
+        self._says: tuple[Outcome, str] | None = None
         self._told = False
 
     # ------------------------------------------------------------ telling
@@ -145,6 +146,7 @@ class Closing:
         steered = self._taken_in(outcome, by=by)
         commit = await self._commit(outcome, result.text, steered=steered)
         text = _answer(outcome, text=result.text, changed=commit is not None)
+        self._says = (outcome, text) if commit else None
         spent = {
             "duration_ms": result.duration_ms,
             "cost_usd": result.cost_usd,
@@ -171,6 +173,7 @@ class Closing:
         if commit is None:
             return False
         text = _answer(commit.outcome, text=commit.body or prompts.RECOVERED, changed=True)
+        self._committed, self._says = commit, (commit.outcome, text)
         state = self._parts.board.state
         also = [k for k in turn.of_thread(state, self._key.thread_id) if k != self._key]
         steered = tuple(k for k in also if state.open[k].message_id in commit.message_ids)
@@ -227,22 +230,25 @@ class Closing:
         return await find()
 
     async def give_up(self, text: str) -> None:
-        """End the turn as failed, with whatever it changed committed if that is possible."""
+        """End the turn as failed, with whatever it changed committed if that is possible. What went wrong
+        after the commit changes nothing about the work: the outcome is the one that the commit says."""
         self._parts.board.apply(turn.closing)
+        outcome, text = self._says or (Outcome.FAILED, text)
         if self._told:
             self._parts.board.apply(partial(turn.ended, keys=[self._key]))
             return
         commit: Commit | None = None
         extra: dict[str, Any] = {}
         try:
-            commit = await self._commit(Outcome.FAILED, text, steered=())
+            commit = await self._commit(outcome, text, steered=())
         except WorkspaceError as error:
             extra = {"problem": f"The changes could not be committed: {error}", "note": None}
         if commit is not None:
             # The push may be what failed: it is tried beside the outcome, not before it.
             extra = {"changed": True, "commit": commit.sha, "branch": commit.branch, "note": None}
+            extra |= {"problem": prompts.AFTER_COMMIT} if self._says else {}
             self._parts.later(self._publishing.push_later())
-        await self._conclude(Outcome.FAILED, text=text, commit=None, steered=(), extra=extra)
+        await self._conclude(outcome, text=text, commit=None, steered=(), extra=extra)
 
     async def _commit(self, outcome: Outcome, body: str, *, steered: tuple[Key, ...]) -> Commit | None:
         if self.record.base is None or self.message is None:

@@ -89,6 +89,10 @@ def missed(*, onto: str, why: str, branch: str, said: str = "") -> str:
             return f"{onto} could not be moved just now: the work is on {branch}, and goes onto {onto} later."
 
 
+AFTER_COMMIT = (
+    "Something went wrong inside the worker after the work was committed; its log says what. The work is "
+    "pushed within a minute."
+)
 NOTHING_CHANGED = "No files were changed, so there is no commit."
 STOPPED = "Stopped."
 STOPPED_WITH_WORK = "Stopped; the work so far is committed on the branch."

@@ -68,16 +68,21 @@ class Refs:
         known = await self.tracked()
         gone = [f"delete {TRACKING}{name}\n" for name in known if name not in found]
         news = [f"update {TRACKING}{name} {sha}\n" for name, sha in found.items() if known.get(name) != sha]
-        gone += [
-            f"update {GONE}{name} {sha}\n"
-            for name, sha in known.items()
-            if name not in found and name.startswith("thread-")
-        ]
         for lines in (gone, news):  # first the deletions: a new name may need the place of an old one
             if lines:
                 await self.git.run("update-ref", "--no-deref", "--stdin", stdin="".join(lines).encode())
         if head is not None and head in found:
             await self.git.run("symbolic-ref", f"{TRACKING}HEAD", TRACKING + head)
+
+    async def note_gone(self, found: Mapping[str, str]) -> None:
+        """Remember where threads' branches stood that the remote has no longer; before ``take_over``."""
+        lines = [
+            f"update {GONE}{name} {sha}\n"
+            for name, sha in (await self.tracked()).items()
+            if name not in found and name.startswith("thread-")
+        ]
+        if lines:
+            await self.git.run("update-ref", "--no-deref", "--stdin", stdin="".join(lines).encode())
 
     async def remote_head(self) -> str | None:
         """The branch that the remote's HEAD named when it was fetched last."""

@@ -18,6 +18,7 @@ from worker import prompts, turn
 from worker.closing import Closing
 from worker.errors import AgentError, InDoubt, LeaseLost, WorkerError, WorkspaceError
 from worker.log import get_logger
+from worker.memory import give_back
 from worker.parts import Parts
 from worker.ports import (
     AgentEvent,
@@ -187,6 +188,7 @@ class RunningTurn:
         except WorkspaceError as error:
             log.warning("fetch_failed", error=str(error))
         await self._parts.workspace.tidy()
+        give_back()
 
     async def _begin(self, checkout: Checkout) -> None:
         """Record the start, with ``turn.started`` the first time and ``turn.resumed`` later."""

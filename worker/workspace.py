@@ -135,6 +135,7 @@ class GitWorkspace:
         """See ``Workspace.fetch``. Safe beside a running turn: only refs below ``origin`` change."""
         async with self._fetching:
             found, head = await asyncio.gather(self._remote.fetch(), self._remote.head())
+            await self._refs.note_gone(found)
             await self._refs.take_over(found, head=head)
 
     async def tidy(self) -> None:

@@ -180,7 +180,7 @@ async def test_grafts_hide_no_work(lab):
     theirs = git(second.path, "rev-parse", "refs/remotes/origin/thread-a")
     (second.path / ".git" / "info" / "grafts").write_text(f"{theirs} {ours}\n")
     await second.push(thread_id=A)
-    (second.path / ".git" / "info" / "grafts").unlink()
+    (second.path / ".git" / "info" / "grafts").unlink(missing_ok=True)
     assert (sorted(ends(lab)), conflicts(lab)) == ([M0, M1, M2], "")
 
 

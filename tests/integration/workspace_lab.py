@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from contracts.words import MessageId, ThreadId, TurnId, WorkerId
@@ -22,10 +23,13 @@ A, B, M, T = ThreadId("a"), ThreadId("b"), MessageId("m-1"), TurnId("turn-1")
 WORKER = WorkerId("client-project-user")
 
 
-def git(cwd: Path, *argv: str, ok: tuple[int, ...] = (0,), stdin: str = "") -> str:
+def git(
+    cwd: Path, *argv: str, ok: tuple[int, ...] = (0,), stdin: str = "", env: Mapping[str, str] | None = None
+) -> str:
     """Run git as a person (or as Claude Code) would; its output without the last newline."""
+    whose = {**ENV, **(env or {})}
     done = subprocess.run(
-        ["git", *argv], cwd=cwd, env=ENV, input=stdin.encode(), capture_output=True, check=False
+        ["git", *argv], cwd=cwd, env=whose, input=stdin.encode(), capture_output=True, check=False
     )
     assert done.returncode in ok, f"git {argv}: {done.stderr.decode(errors='replace')}"
     return done.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
