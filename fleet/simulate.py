@@ -48,6 +48,13 @@ FaultKind = Annotated[
     Literal["limited", "error", "lost"] | None,
     typer.Option(help="What goes wrong with the next post: rate limit, server error, lost answer."),
 ]
+SlackFault = Annotated[
+    Literal["limited", "error", "lost", "expired"] | None,
+    typer.Option(
+        help="What goes wrong with the next post: rate limit, server error, lost answer; "
+        "expired: Slack ends the stream that is open then."
+    ),
+]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Show what happens until the answer is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, every edit of every post in it.")]
 
@@ -64,7 +71,7 @@ def slack(
         typer.Option(help="Press this button, in the newest thread or --thread."),
     ] = None,
     replay: Replay = 0,
-    fault: FaultKind = None,
+    fault: SlackFault = None,
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> None:

@@ -15,6 +15,8 @@ from fleet.standin.slack_stage import SlackStage
 from fleet.standin.slack_world import Json
 
 FAULTS = ("limited", "error", "lost")
+STREAM_FAULT = "expired"
+"""Slack's alone."""
 
 
 def application(*, key: str, slack: SlackStage, github: GitHubStage) -> web.Application:
@@ -82,11 +84,15 @@ class _Control:
             case "replay":
                 times = int(given.get("times", 1))
                 return lambda: stage.replay(times)
-            case "fault" if given.get("kind") in FAULTS:
+            case "fault" if given.get("kind") in _faults(stage):
                 kind = str(given.get("kind"))
                 return lambda: stage.fault(kind)
             case what:
                 raise ValueError(f"{what} is nothing that can be done here")
+
+
+def _faults(stage: SlackStage | GitHubStage) -> tuple[str, ...]:
+    return (*FAULTS, STREAM_FAULT) if isinstance(stage, SlackStage) else FAULTS
 
 
 def _problem(status: int, sentence: str) -> web.Response:

@@ -27,11 +27,12 @@ _BODY_LIMIT = 32 * 1024 * 1024
 
 @dataclass(kw_only=True)
 class Fault:
-    """What goes wrong with the next ``times`` calls of a method (``*``: of any).
+    """What goes wrong with the next ``times`` calls of a method (``*``: of any; several: spaces between).
 
     ``kind``: ``limited`` (429, ``Retry-After: seconds``), ``error`` (200, ``ok: false`` with ``code``),
     ``status`` (``status`` with no JSON), ``before`` (the connection breaks, nothing is done), ``lost`` (it is
-    done, and then the connection breaks), ``slow`` (done and answered after ``seconds``).
+    done, and then the connection breaks), ``slow`` (done and answered after ``seconds``), ``expired`` (the
+    stream that is named has been open for too long).
     """
 
     method: str
@@ -163,6 +164,9 @@ class SlackStandIn(SlackPeople):
             return self._unkind(request, fault, method=method, given=given)
         if fault is not None and fault.kind == "slow":
             await asyncio.sleep(fault.seconds)
+        if fault is not None and fault.kind == "expired":
+            with self._lock:
+                self.world.expire(given["channel"], given["ts"])
         answer = self._answer(method, given, token=request.headers.get("Authorization", ""))
         self._note(method, given, "lost" if fault and fault.kind == "lost" else answer.get("error", "ok"))
         if fault is not None and fault.kind == "lost":
@@ -173,7 +177,7 @@ class SlackStandIn(SlackPeople):
         with self._lock:
             for fault in self._faults:
                 there = fault.channel in (None, given.get("channel"))
-                if fault.times > 0 and fault.method in ("*", method) and there:
+                if fault.times > 0 and (fault.method == "*" or method in fault.method.split()) and there:
                     fault.times -= 1
                     return fault
         return None

@@ -23,6 +23,7 @@ _EMOJI = {
     "no_entry": "⛔",
     "warning": "⚠",
 }
+_ROWS = {"pending": "☐", "in_progress": "▸", "complete": "☑", "error": "☒"}
 _LINK = re.compile(r"<(https?://[^|>]+)\|([^>]+)>")
 _PERSON = re.compile(r"<@([A-Z0-9]+)>")
 _CODE = re.compile(r":([a-z_]+):")
@@ -87,8 +88,9 @@ class SlackStage:
         return {"answers": answers}
 
     def fault(self, kind: str) -> Json:
-        """What goes wrong with the next post."""
-        self._slack.fail(Fault(method="chat.postMessage", kind=kind, seconds=_LIMITED_SECONDS))
+        """What goes wrong with the next post; ``expired``: with the next addition to a stream."""
+        method = "chat.appendStream" if kind == "expired" else "chat.postMessage chat.startStream"
+        self._slack.fail(Fault(method=method, kind=kind, seconds=_LIMITED_SECONDS))
         return {}
 
     def shown(self, *, place: str | None, message: str | None, whispers: int | None) -> Json:
@@ -107,7 +109,7 @@ class SlackStage:
         heard = [] if whispers is None else world.whispers[whispers:]
         if message is not None and _STOPPING in world.channels[CHANNEL].messages[message].reactions:
             message = None  # a stop gets no post of its own
-        about = [p for p in posts if message is None or message in _key(p)]
+        about = [p for p in posts if message is None or _is_about(p, message)]
         is_told = bool(about or (message is None and posts)) and all(_is_over(p, posts) for p in about)
         return {
             "title": f"#{self._facts.project}",
@@ -162,13 +164,17 @@ class SlackStage:
         return html.unescape(text)
 
 
-def _key(post: Message) -> str:
-    return str(((post.metadata or {}).get("event_payload") or {}).get("key", ""))
+def _is_about(post: Message, message: str) -> bool:
+    """Whether a post belongs to a message; a stream has no metadata before it ends."""
+    key = ((post.metadata or {}).get("event_payload") or {}).get("key", "")
+    return message in key or (post.stream is not None and not key)
 
 
 def _is_over(post: Message, posts: list[Message]) -> bool:
     """Whether nothing more is to be expected of this post."""
     shown = post.shown()
+    if post.stream is not None and post.stream.is_open:
+        return False
     if "Stop" in _buttons(post.blocks) or _OPEN in shown:
         return False
     return not any(words in shown for words in _BELOW) or posts[-1] is not post
@@ -176,10 +182,18 @@ def _is_over(post: Message, posts: list[Message]) -> bool:
 
 def _words(block: Json) -> str:
     """What a block says, but for its buttons."""
-    if block["type"] == "actions":
-        return ""
-    if block["type"] == "rich_text":
-        return "\n".join(_joined(element) for element in block["elements"])
+    match block["type"]:
+        case "actions":
+            return ""
+        case "rich_text":
+            return "\n".join(_joined(element) for element in block["elements"])
+        case "plan":
+            return "\n".join([block["title"], *map(_words, block["tasks"])])
+        case "task_card":
+            told = [_words(block[name]) for name in ("details", "output") if name in block]
+            return " · ".join([f"{_ROWS[block['status']]} {block['title']}", *told])
+        case "markdown":
+            return str(block["text"])
     return (
         " ".join(e["text"] for e in block["elements"]) if "elements" in block else str(block["text"]["text"])
     )

@@ -8,28 +8,18 @@ import itertools
 import json
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
+from fleet.standin.slack_content import Json, Refusal, content, letters
+from fleet.standin.slack_streams import LIFETIME_SECONDS, Stream, begun
+
+__all__ = ["APP", "BOT_ID", "BOT_USER", "TEAM", "Channel", "Json", "Message", "Refusal", "Version", "World"]
 TEAM = "T0STANDIN"
 BOT_USER = "U0BRANCH"
 BOT_ID = "B0BRANCH"
 APP = "A0BRANCH"
-BLOCKS_LIMIT = 50
-SECTION_LIMIT = 3000
-ALL_BLOCKS_LIMIT = 13_200
-TEXT_LIMIT = 40_000
-VALUE_LIMIT = 2000
-
-Json = dict[str, Any]
-
-
-class Refusal(Exception):
-    """The API answers ``{"ok": false, "error": code}``."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +44,7 @@ class Message:
     files: list[Json] = field(default_factory=list)
     reactions: dict[str, list[str]] = field(default_factory=dict)
     locked: str = ""
+    stream: Stream | None = None
 
     @property
     def text(self) -> str:
@@ -67,7 +58,7 @@ class Message:
 
     def shown(self) -> str:
         """Everything a person reads in it now: its blocks, or its text where it has none."""
-        return "\n".join(_letters(self.blocks)) if self.blocks else self.text
+        return "\n".join(letters(self.blocks)) if self.blocks else self.text
 
     def plain(self) -> Json:
         """The message as the API gives it."""
@@ -76,6 +67,8 @@ class Message:
         told |= {"bot_id": BOT_ID, "app_id": APP} if self.bot else {}
         told |= {"blocks": self.blocks} if self.blocks else {}
         told |= {"files": self.files} if self.files else {}
+        if self.stream is not None:
+            told["streaming_state"] = "in_progress" if self.stream.is_open else "completed"
         if self.reactions:
             told["reactions"] = [
                 {"name": n, "users": users, "count": len(users)} for n, users in self.reactions.items()
@@ -104,7 +97,11 @@ class Channel:
 
 
 class World:
-    """One workspace. ``public`` is where its files are uploaded to."""
+    """One workspace. ``public`` is where its files are uploaded to.
+
+    ``stream_seconds``: how long it leaves a stream open."""
+
+    stream_seconds = LIFETIME_SECONDS
 
     def __init__(self, *, public: Callable[[], str] = lambda: "") -> None:
         self.channels: dict[str, Channel] = {}
@@ -138,6 +135,13 @@ class World:
         """What the bot wrote in a thread."""
         return [m for m in self.thread(channel, root) if m.bot]
 
+    def expire(self, channel: str, ts: str) -> None:
+        """End a stream as Slack does with one that has been open for too long."""
+        message = self.channels[channel].messages[ts]
+        if message.stream is not None and message.stream.is_open:
+            message.stream.end()
+            self._streamed(message, message.stream)
+
     # ---------------------------------------------------------------- the API
 
     def auth_test(self, _: Json) -> Json:
@@ -145,7 +149,7 @@ class World:
 
     def chat_postMessage(self, given: Json) -> Json:  # noqa: N802 - Slack's name
         self._open(given)
-        text, blocks = _content(given)
+        text, blocks = content(given)
         made = self._add(
             given["channel"],
             user=BOT_USER,
@@ -162,7 +166,7 @@ class World:
         whisper = Whisper(
             channel=given["channel"],
             user=given["user"],
-            text=_content(given)[0],
+            text=content(given)[0],
             thread_ts=given.get("thread_ts"),
         )
         self.whispers.append(whisper)
@@ -174,10 +178,34 @@ class World:
             raise Refusal("cant_update_message")
         if message.locked:
             raise Refusal(message.locked)
-        text, blocks = _content(given)
+        if self._is_streaming(given["channel"], message):
+            raise Refusal("streaming_state_conflict")
+        text, blocks = content(given)
         message.versions.append(Version(at=time.monotonic(), text=text, blocks=blocks))
         message.metadata = given.get("metadata", message.metadata)
         return {"channel": given["channel"], "ts": message.ts, "text": text, "message": message.plain()}
+
+    def chat_startStream(self, given: Json) -> Json:  # noqa: N802
+        room = self._open(given)
+        stream = begun(given, is_direct=room.direct)
+        where: Json = {"thread_ts": given["thread_ts"], "bot": True, "stream": stream}
+        made = self._add(room.id, user=BOT_USER, text=stream.text(), blocks=stream.blocks(), **where)
+        return {"channel": room.id, "ts": made.ts}
+
+    def chat_appendStream(self, given: Json) -> Json:  # noqa: N802
+        message, stream = self._stream(given)
+        stream.take(given)
+        self._streamed(message, stream)
+        return {"channel": given["channel"], "ts": message.ts}
+
+    def chat_stopStream(self, given: Json) -> Json:  # noqa: N802
+        message, stream = self._stream(given)
+        stream.take(given)
+        stream.parts += content({"text": "-", **given})[1]
+        stream.end()
+        message.metadata = given.get("metadata", message.metadata)
+        self._streamed(message, stream)
+        return {"channel": given["channel"], "ts": message.ts, "message": message.plain()}
 
     def conversations_replies(self, given: Json) -> Json:
         self._open(given)
@@ -238,6 +266,22 @@ class World:
             raise Refusal("message_not_found")
         return message
 
+    def _is_streaming(self, channel: str, message: Message) -> bool:
+        stream = message.stream
+        if stream is not None and time.monotonic() - stream.begun > self.stream_seconds:
+            self.expire(channel, message.ts)
+        return stream is not None and stream.is_open
+
+    def _stream(self, given: Json) -> tuple[Message, Stream]:
+        message = self._message(given, "ts")
+        if not self._is_streaming(given["channel"], message) or message.stream is None:
+            raise Refusal("message_not_in_streaming_state")
+        return message, message.stream
+
+    def _streamed(self, message: Message, stream: Stream) -> None:
+        now = Version(at=time.monotonic(), text=stream.text(), blocks=deepcopy(stream.blocks()))
+        message.versions.append(now)
+
     def _add(
         self, channel: str, *, user: str, text: str, blocks: list[Json], thread_ts: str | None, **more: Any
     ) -> Message:
@@ -248,49 +292,3 @@ class World:
 
     def _ts(self) -> str:
         return f"{int(time.time())}.{next(self._numbers):06d}"
-
-
-def _content(given: Json) -> tuple[str, list[Json]]:
-    """Text and blocks of a post. Raises Refusal for what Slack does not take."""
-    text, blocks = given.get("text") or "", given.get("blocks") or []
-    blocks = json.loads(blocks) if isinstance(blocks, str) else blocks
-    if not text and not blocks:
-        raise Refusal("no_text")
-    if len(text) > TEXT_LIMIT:
-        raise Refusal("msg_too_long")
-    if len(blocks) > BLOCKS_LIMIT or not all(_is_block(block) for block in blocks):
-        raise Refusal("invalid_blocks")
-    if len(json.dumps(blocks, ensure_ascii=False)) > ALL_BLOCKS_LIMIT:
-        raise Refusal("msg_blocks_too_long")
-    return text, blocks
-
-
-def _is_block(block: Json) -> bool:
-    match block.get("type"):
-        case "section":
-            return _is_text(block["text"], limit=SECTION_LIMIT)
-        case "context":
-            elements = block["elements"]
-            return 0 < len(elements) <= 10 and all(_is_text(e, limit=SECTION_LIMIT) for e in elements)
-        case "actions":
-            return 0 < len(block["elements"]) <= 25 and all(_is_button(e) for e in block["elements"])
-        case "rich_text":
-            return all(e["type"].startswith("rich_text_") and e["elements"] for e in block["elements"])
-        case _:
-            return False
-
-
-def _is_text(text: Json, *, limit: int) -> bool:
-    return text["type"] in ("mrkdwn", "plain_text") and 0 < len(text["text"]) <= limit
-
-
-def _is_button(button: Json) -> bool:
-    fits = len(button.get("value", "")) <= VALUE_LIMIT and len(button.get("url", "")) <= SECTION_LIMIT
-    return fits and _is_text(button["text"], limit=75) and len(button["action_id"]) <= 255
-
-
-def _letters(found: Any) -> list[str]:
-    if isinstance(found, dict):
-        own = [found["text"]] if isinstance(found.get("text"), str) else []
-        return own + [line for value in found.values() for line in _letters(value)]
-    return [line for each in found for line in _letters(each)] if isinstance(found, list) else []

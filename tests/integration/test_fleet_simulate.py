@@ -24,6 +24,7 @@ from fleet.problem import Problem
 from fleet.project import Project
 from fleet.scene import Lines
 from fleet.simulation import CHANNEL, Simulation
+from fleet.standin.slack_world import TEAM
 from tests.fakes.engine import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -192,6 +193,27 @@ def test_the_next_post_fails_as_asked_and_only_that(stage: Stage) -> None:
     assert (limited.status_code, limited.headers["retry-after"]) == (429, "2")
     assert stage.slack("chat.postMessage", text="x").json()["ok"]
     assert stage.http.post("/slack/fault", json={"kind": "anything"}).status_code == 400
+
+
+def test_the_tasks_of_a_stream_are_shown_until_it_ends_and_it_can_be_made_to_expire(stage: Stage) -> None:
+    said = stage.do("/slack/say", text="hello")
+    rows = [
+        {"type": "plan_update", "title": "Working"},
+        {"type": "task_update", "id": "1", "title": "Paint it", "status": "complete"},
+        {"type": "task_update", "id": "2", "title": "Test it", "status": "in_progress"},
+    ]
+    to = {"recipient_team_id": TEAM, "recipient_user_id": "U0ADA"}
+    made = stage.slack(
+        "chat.startStream", thread_ts=said["place"], chunks=rows, task_display_mode="plan", **to
+    ).json()
+    about = {"place": said["place"], "message": said["message"]}
+    seen = stage.http.get("/slack/show", params=about).json()
+    assert seen["messages"][-1]["text"] == "Working\n☑ Paint it\n▸ Test it"
+    assert not seen["answered"]
+    stage.do("/slack/fault", kind="expired")
+    refused = stage.slack("chat.appendStream", ts=made["ts"], chunks=rows).json()
+    assert refused["error"] == "message_not_in_streaming_state"
+    assert stage.http.post("/github/fault", json={"kind": "expired"}).status_code == 400
 
 
 def test_whoever_has_no_key_is_refused(stage: Stage) -> None:
