@@ -5,7 +5,7 @@ again. A check run is shown when the App may; that it may not holds nothing back
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -32,7 +32,13 @@ class GitHubPoster:
         self._pulls = pulls
         self._checked: dict[str, Any] = {}
 
-    async def find(self, address: str, key: str) -> str | None:
+    async def find(
+        self,
+        address: str,
+        key: str,
+        *,
+        known: Collection[str] = (),  # noqa: ARG002 - the marker in a comment is enough
+    ) -> str | None:
         """The id of our comment with this key. Raises Later, Undeliverable."""
         async with _bounded():
             return await self._find(address, key)

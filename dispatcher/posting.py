@@ -4,6 +4,7 @@ Ports only. A frontend brings a ``Dialect`` (pure: a view becomes wanted posts) 
 Which of them are due, in which order and how a crash is survived is the business of ``dispatcher.replies``.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -46,8 +47,8 @@ class Poster(Protocol):
 
     frontend: Frontend
 
-    async def find(self, address: str, key: str) -> str | None:
-        """The id of the post with this key, if one was made."""
+    async def find(self, address: str, key: str, *, known: Collection[str] = ()) -> str | None:
+        """The id of the post with this key, if one was made. ``known``: posts with other keys."""
 
     async def create(self, address: str, wanted: Wanted) -> str:
         """Make the post, findable by its key; its id."""

@@ -40,7 +40,7 @@ async def build(inside: Inside) -> Chat:
         socket = SlackSocket(slack=slack, taking=incoming.taking, voice=poster, session=inside.session)
         _beside(inside, socket.run())
     return Chat(
-        dialect=SlackDialect(),
+        dialect=SlackDialect(streams=slack.slack_streams),
         poster=poster,
         router=incoming.router() if slack.takes_http else None,
     )

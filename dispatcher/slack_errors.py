@@ -36,12 +36,16 @@ POST_GONE = "message_not_found"
 LOCKED = frozenset(
     (
         "message_not_in_streaming_state",
-        "streaming_state_conflict",
         "edit_window_closed",
         "cant_update_message",
+        "block_mismatch",
     )
 )
 """A post that stands and cannot be edited (any more)."""
+STREAMING = "streaming_state_conflict"
+"""A post that is a stream still: it can be edited once that has ended."""
+_UNSURE = frozenset(("", "fatal_error", "internal_error", "request_timeout", "service_unavailable"))
+_LIMITED = ("ratelimited", "rate_limited")
 TOO_LONG = frozenset(("invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long"))
 """Slack does not take the post as it looks."""
 HARMLESS = frozenset(("already_reacted", "message_not_found", "too_many_reactions", "bad_timestamp"))
@@ -55,11 +59,22 @@ def code_of(error: Exception) -> str:
     return str(_answer(error).get("error", ""))
 
 
+def said(error: BaseException) -> str:
+    """Slack's own word behind one of our errors."""
+    cause = error.__cause__
+    return code_of(cause) if isinstance(cause, Exception) else ""
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether Slack has said no, and certainly did nothing; not: that it is too early."""
+    return said(error) not in (*_UNSURE, *_LIMITED)
+
+
 def translated(error: Exception, *, method: str) -> DispatcherError:
     """The refusal or failure of one call as ``Later``, ``Undeliverable`` or ``Gone``."""
     response = getattr(error, "response", None)
     status, code = getattr(response, "status_code", None), code_of(error)
-    if status == 429 or code in ("ratelimited", "rate_limited"):
+    if status == 429 or code in _LIMITED:
         seconds = _retry_after(getattr(response, "headers", None))
         # Slack counts each method by itself, and posts by channel.
         everywhere = method not in _PER_CHANNEL

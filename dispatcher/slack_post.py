@@ -1,13 +1,13 @@
 """Slack's Web API as a ``Poster``, and the small things beside it: whispers, reactions, the thinking line.
 
-Every post carries its key in Slack's message metadata, so that one whose answer was lost is found again. The
-client never repeats a request by itself: only whoever holds the place's record may, after a look. No decision
-about what is posted.
+Every post carries its key in Slack's message metadata, or while it is streamed a mark, so that one whose
+answer was lost is found again. The client never repeats a request by itself: only whoever holds the place's
+record may, after a look. No decision about what is posted.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,16 +16,16 @@ import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from contracts.names import digest
 from contracts.words import Frontend
+from dispatcher import slack_marks as marks
 from dispatcher.errors import DispatcherError
 from dispatcher.posting import Later, Wanted
-from dispatcher.slack_errors import HARMLESS, LOCKED, TOO_LONG, code_of, is_failure, translated
+from dispatcher.slack_errors import HARMLESS, LOCKED, STREAMING, TOO_LONG, is_failure, said, translated
 from dispatcher.slack_parse import ts_of
+from dispatcher.slack_stream import Streams
 from dispatcher.slack_thinking import Thinking
 
 _log = structlog.get_logger(__name__)
-EVENT_TYPE = "branchline_post"
 _BOUND_SECONDS = 14.0
 _REQUEST_SECONDS = 12
 _ASIDE_SECONDS = 2.5
@@ -55,20 +55,27 @@ class SlackPoster:
             token=token, base_url=base_url, session=session, timeout=_REQUEST_SECONDS, retry_handlers=[]
         )
         self.thinking = Thinking(send=self._think, clock=clock)
+        self._streams = Streams(client=self._client, call=self._call, clock=clock)
         self._bound = bound
         self._instead: dict[str, str] = {}
 
     # ---------------------------------------------------------------- Poster
 
-    async def find(self, address: str, key: str) -> str | None:
-        """The id of the post with this key: its ``ts``, or for a file's key the file's id."""
+    async def find(self, address: str, key: str, *, known: Collection[str] = ()) -> str | None:
+        """The id of the post with this key: its ``ts``, or for a file's key the file's id.
+
+        A place has one intent at a time: should Slack not keep the mark, a stream of ours that nobody knows
+        is the one.
+        """
+        adrift: list[dict[str, Any]] = []
         async with self._bounded("conversations.replies"):
             async for message in self._replies(address):
-                for file in message.get("files") or []:
-                    if file.get("name") == _file_name(key):
-                        return str(file["id"])
-                if _payload(message).get("key") == key:
-                    return str(message["ts"])
+                if found := marks.id_of(message, key=key):
+                    return found
+                if marks.is_unmarked_stream(message) and message["ts"] not in known:
+                    adrift.append(message)
+            if adrift and key.startswith("living:"):
+                return marks.newest_of(adrift, user=(await self.who())["user_id"])
         return None
 
     async def create(self, address: str, wanted: Wanted) -> str:
@@ -76,7 +83,10 @@ class SlackPoster:
         async with self._bounded("chat.postMessage"):
             if "file" in wanted.body:
                 return await self._upload(address, wanted)
-            made = await self._post(address, wanted, payload={"key": wanted.key})
+            made = await self._streams.begin(address, wanted)
+            if made is None:
+                made = await self._post(address, wanted, metadata=marks.metadata(key=wanted.key))
+                self._streams.is_none(made)
         await self._beside(address, wanted, reactions=wanted.reactions)
         return made
 
@@ -86,9 +96,9 @@ class SlackPoster:
             return
         async with self._bounded("chat.update"):
             try:
-                await self._edit(address, self._instead.get(post_id, post_id), wanted)
+                await self._show(address, post_id, wanted)
             except DispatcherError as error:
-                if _said(error) not in LOCKED or post_id in self._instead:
+                if said(error) not in LOCKED or post_id in self._instead:
                     raise
                 await self._replace(address, post_id, wanted)
         await self._beside(address, wanted)
@@ -117,12 +127,12 @@ class SlackPoster:
 
     # ---------------------------------------------------------------- requests
 
-    async def _post(self, address: str, wanted: Wanted, *, payload: dict[str, str]) -> str:
+    async def _post(self, address: str, wanted: Wanted, *, metadata: dict[str, Any]) -> str:
         async def post(**body: Any) -> AsyncSlackResponse:
             call = self._client.chat_postMessage(
                 channel=_channel(address),
                 thread_ts=_root(address),
-                metadata={"event_type": EVENT_TYPE, "event_payload": payload},
+                metadata=metadata,
                 unfurl_links=False,
                 unfurl_media=False,
                 **body,
@@ -132,9 +142,25 @@ class SlackPoster:
         answer = await _with_or_without_blocks(post, wanted)
         return str(answer["ts"])
 
-    async def _edit(self, address: str, post_id: str, wanted: Wanted) -> None:
+    async def _show(self, address: str, post_id: str, wanted: Wanted) -> None:
+        """In the stream that the post is, if it is one and goes on; by an edit of all of it else."""
+        if (instead := self._instead.get(post_id)) is not None:
+            return await self._edit(address, instead, wanted)
+        if await self._streams.take(address, post_id, wanted):
+            return None
+        more = {"metadata": marks.metadata(key=wanted.key)} if "stream" in wanted.body else {}
+        try:
+            await self._edit(address, post_id, wanted, **more)
+        except DispatcherError as error:
+            if said(error) != STREAMING:
+                raise
+            await self._streams.end(address, post_id, wanted)
+            await self._edit(address, post_id, wanted, **more)
+        return None
+
+    async def _edit(self, address: str, post_id: str, wanted: Wanted, **more: Any) -> None:
         async def edit(**body: Any) -> AsyncSlackResponse:
-            call = self._client.chat_update(channel=_channel(address), ts=post_id, **body)
+            call = self._client.chat_update(channel=_channel(address), ts=post_id, **body, **more)
             return await self._call("chat.update", call)
 
         await _with_or_without_blocks(edit, wanted)
@@ -142,17 +168,17 @@ class SlackPoster:
     async def _replace(self, address: str, post_id: str, wanted: Wanted) -> None:
         _log.info("slack post cannot be edited", address=address, key=wanted.key)
         async for message in self._replies(address):
-            if _payload(message).get("instead_of") == post_id:
+            if marks.payload(message).get("instead_of") == post_id:
                 self._instead[post_id] = str(message["ts"])
                 return await self._edit(address, self._instead[post_id], wanted)
-        payload = {"key": wanted.key, "instead_of": post_id}
-        self._instead[post_id] = await self._post(address, wanted, payload=payload)
+        metadata = marks.metadata(key=wanted.key, instead_of=post_id)
+        self._instead[post_id] = await self._post(address, wanted, metadata=metadata)
         return None
 
     async def _upload(self, address: str, wanted: Wanted) -> str:
         file = wanted.body["file"]
         upload = self._client.files_upload_v2(
-            filename=_file_name(wanted.key),
+            filename=marks.file_name(wanted.key),
             title=file["name"],
             content=file["content"].encode(),
             channel=_channel(address),
@@ -199,7 +225,7 @@ class SlackPoster:
             async with asyncio.timeout(_ASIDE_SECONDS):
                 await self._call(method, call)
         except (DispatcherError, TimeoutError) as error:
-            if _said(error) not in HARMLESS:
+            if said(error) not in HARMLESS:
                 _log.info("slack aside lost", method=method, problem=str(error) or "no answer in time")
 
     @asynccontextmanager
@@ -228,9 +254,9 @@ async def _with_or_without_blocks(
     try:
         return await send(text=text, blocks=blocks)
     except DispatcherError as error:
-        if _said(error) not in TOO_LONG:
+        if said(error) not in TOO_LONG:
             raise
-        _log.warning("slack refuses blocks", key=wanted.key, problem=_said(error))
+        _log.warning("slack refuses blocks", key=wanted.key, problem=said(error))
     return await send(text=_plain(blocks) or text, blocks=[])
 
 
@@ -238,22 +264,6 @@ def _plain(blocks: list[dict[str, Any]]) -> str:
     """What the sections of a post say, cut to what a plain post takes."""
     told = [block["text"]["text"] for block in blocks if block.get("type") == "section"]
     return "\n\n".join(told)[:_PLAIN_LIMIT]
-
-
-def _said(error: BaseException) -> str:
-    """Slack's own word behind one of our errors."""
-    cause = error.__cause__
-    return code_of(cause) if isinstance(cause, Exception) else ""
-
-
-def _payload(message: dict[str, Any]) -> dict[str, Any]:
-    metadata = message.get("metadata") or {}
-    return dict(metadata.get("event_payload") or {}) if metadata.get("event_type") == EVENT_TYPE else {}
-
-
-def _file_name(key: str) -> str:
-    """The name under which a file is found again; its title is for people."""
-    return f"answer-{digest(key)}.md"
 
 
 def _channel(address: str) -> str:

@@ -1,11 +1,12 @@
 """A thread as Slack shows it: one living message for each message of a person, and at the end its answer.
 
-Pure but for the clock that tells the elapsed time. Every word of ours that stands in a Slack thread is here.
-A short answer goes into the living message; a long one becomes a post of its own, and what is too long for a
-post goes up as a file.
+Pure but for the clock that tells the elapsed time. Every word of ours that stands in a Slack thread is here
+or, for the time in which a message is streamed, in ``slack_rows``. A short answer goes into the living
+message; a long one becomes a post of its own, and what is too long for a post goes up as a file.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,8 +14,10 @@ from contracts.events import OutcomeData, TaskEntry, ToolData
 from contracts.places import PlaceRecord
 from contracts.words import Frontend
 from dispatcher.posting import Wanted
+from dispatcher.slack_lines import elapsed, short, step_line
 from dispatcher.slack_mrkdwn import MESSAGE_LIMIT, Block, answer, context, escape, section
 from dispatcher.slack_parse import ts_of
+from dispatcher.slack_rows import fits, streamed
 from dispatcher.view import MessageView, Stage, ThreadView
 
 EYES = "eyes"
@@ -25,11 +28,9 @@ PREVIEW = "branchline_preview"
 SHORT = 1800
 """Characters of blocks, as JSON, up to which an answer goes into the living message."""
 _TASKS_SHOWN = 20
-_LINE = 150
 _ASIDE = 300
 _NOTICE = 150
 _MARKS = {"pending": "☐", "in_progress": "▸", "completed": "☑"}
-_ARGUMENTS = ("description", "command", "file_path", "path", "pattern", "query", "url", "subject", "prompt")
 _HEADLINES = {
     Stage.COMPLETED: ":white_check_mark: Done",
     Stage.STOPPED: ":octagonal_sign: Stopped",
@@ -44,15 +45,31 @@ def utc_now() -> datetime:
 
 
 class SlackDialect:
-    """``now`` tells the time; it is used for the elapsed time that people see, and for nothing else."""
+    """``now`` tells the time; it is used for the elapsed time that people see, and for nothing else.
+    ``streams``: where a message is streamed while it is worked on (``off``, ``direct``, ``all``)."""
 
-    def __init__(self, *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, *, now: Callable[[], datetime] = utc_now, streams: str = "off") -> None:
         self._now = now
+        self._streams = streams
 
     def wanted(self, view: ThreadView, place: PlaceRecord) -> list[Wanted]:
         """Every post of the place, in the order of the messages."""
         open_here = (m for m in view.messages if not place.is_done(m.message_id, sequence=m.sequence))
-        return [post for message in open_here for post in self._posts(message, view=view, place=place)]
+        return [
+            self._streamed(post, message, view=view, place=place)
+            for message in open_here
+            for post in self._posts(message, view=view, place=place)
+        ]
+
+    def _streamed(
+        self, post: Wanted, message: MessageView, *, view: ThreadView, place: PlaceRecord
+    ) -> Wanted:
+        """A living post with what is streamed of it, where that fits."""
+        if not post.key.startswith("living:") or not fits(message, place=place, streams=self._streams):
+            return post
+        buttons = _buttons(message, view)
+        more = streamed(message, key=post.key, worker=view.worker, buttons=buttons, now=self._now())
+        return replace(post, body={**post.body, "stream": more})
 
     def _posts(self, message: MessageView, *, view: ThreadView, place: PlaceRecord) -> Iterable[Wanted]:
         channel = place.address.split("/")[1]
@@ -119,7 +136,7 @@ def _unfinished(message: MessageView, view: ThreadView, now: datetime) -> list[B
         return [section(_together(message, view))]
     told = [section(_stage(message, view, now))]
     if message.frontend is not Frontend.SLACK:
-        told.append(context(f"{escape(message.author.name)}, elsewhere: {escape(_short(message.text))}"))
+        told.append(context(f"{escape(message.author.name)}, elsewhere: {escape(short(message.text))}"))
     if message.step is not None:
         told.append(context(f"▸ {_step(message.step)}"))
     return [*told, *_tasks(message.tasks), *_buttons(message, view)]
@@ -127,12 +144,12 @@ def _unfinished(message: MessageView, view: ThreadView, now: datetime) -> list[B
 
 def _together(message: MessageView, view: ThreadView) -> str:
     beside = view.message(message.together_with) if message.together_with else None
-    which = f"“{escape(_short(beside.text))}”" if beside else "the message before"
+    which = f"“{escape(short(beside.text))}”" if beside else "the message before"
     return f"Answered together with {which}." if message.is_over else f"Passed on to the work on {which}."
 
 
 def _stage(message: MessageView, view: ThreadView, now: datetime) -> str:
-    note = f"\n{escape(_short(message.note, _ASIDE))}" if message.note else ""
+    note = f"\n{escape(short(message.note, _ASIDE))}" if message.note else ""
     match message.stage:
         case Stage.RUNNING:
             since = elapsed(now - message.started) if message.started else ""
@@ -163,21 +180,19 @@ def _tasks(tasks: tuple[TaskEntry, ...]) -> list[Block]:
         return []
     # The ones that are done give way first, because what is being done must be seen.
     left_out = max(0, len(tasks) - _TASKS_SHOWN)
-    lines = [f"{_MARKS[task.status]} {escape(_short(task.subject))}" for task in tasks[left_out:]]
+    lines = [f"{_MARKS[task.status]} {escape(short(task.subject))}" for task in tasks[left_out:]]
     before = [f"… {left_out} before"] if left_out else []
     return [section("\n".join([*before, *lines])[:2900])]
 
 
 def _step(step: ToolData) -> str:
-    found = (step.input.get(name) for name in _ARGUMENTS)
-    argument = next((text for text in found if isinstance(text, str) and text.strip()), "")
-    return f"{escape(step.name)} {escape(_short(argument))}".strip()
+    return escape(step_line(step))
 
 
 def _asides(final: OutcomeData) -> list[Block]:
     """What went wrong beside the answer, and what else is worth saying."""
-    told = [f":warning: {escape(_short(final.problem, _ASIDE))}"] if final.problem else []
-    told += [escape(_short(final.note, _ASIDE))] if final.note else []
+    told = [f":warning: {escape(short(final.problem, _ASIDE))}"] if final.problem else []
+    told += [escape(short(final.note, _ASIDE))] if final.note else []
     return [context("\n".join(told))] if told else []
 
 
@@ -201,7 +216,7 @@ def _proof(final: OutcomeData, view: ThreadView) -> str:
 def _pushed(final: OutcomeData) -> str:
     if final.pushed:
         return "pushed"
-    return f"not pushed: {escape(_short(final.problem))}" if final.problem else "not pushed"
+    return f"not pushed: {escape(short(final.problem))}" if final.problem else "not pushed"
 
 
 def _buttons(message: MessageView, view: ThreadView) -> list[Block]:
@@ -225,25 +240,8 @@ def _is_link(url: str) -> bool:
 
 def _notice(text: str) -> str:
     """The line that a notification shows."""
-    return escape(_short(text, _NOTICE)) if text.strip() else "Done"
-
-
-def _short(text: str, limit: int = _LINE) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+    return escape(short(text, _NOTICE)) if text.strip() else "Done"
 
 
 def _count(number: int) -> str:
     return f"{number / 1000:.1f}k" if number >= 1000 else str(number)
-
-
-def elapsed(time: timedelta) -> str:
-    """A duration for people; whole seconds, and whole minutes from an hour on."""
-    seconds = max(0, int(time.total_seconds()))
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes, seconds = divmod(seconds, 60)
-    if minutes < 60:
-        return f"{minutes} min {seconds} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"

@@ -3,6 +3,8 @@
 Kept apart from ``dispatcher.settings``: a fleet without Slack needs none of this.
 """
 
+from typing import Literal
+
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -34,6 +36,10 @@ class SlackSettings(BaseSettings):
         default=SecretStr(""),
         validation_alias=_env("SLACK_APP_TOKEN"),
         description="App-level token (xapp-...) for Socket Mode; without it events come over HTTP.",
+    )
+    slack_streams: Literal["off", "direct", "all"] = Field(
+        default="direct",
+        description="Where a message is streamed while it is worked on: off, direct (messages), all.",
     )
     slack_api_url: str = Field(default=API, description="Base URL of Slack's Web API.")
 

@@ -130,7 +130,8 @@ class _Visit:
         if key in self.place.posts:
             await self._save(self._unsure(key))
             return
-        found = await self._call(self._stand.poster.find(self.place.address, key))
+        known = tuple(self.place.posts.values())
+        found = await self._call(self._stand.poster.find(self.place.address, key, known=known))
         posts = self.place.posts | ({key: found} if found is not None else {})
         await self._save(self.place.model_copy(update={"intent": None, "posts": posts}))
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,7 +42,7 @@ class MemoryPoster:
     at: Callable[[], float] | None = None
     times: list[tuple[str, float]] = field(default_factory=list)
 
-    async def find(self, address: str, key: str) -> str | None:
+    async def find(self, address: str, key: str, *, known: Collection[str] = ()) -> str | None:
         await self._begin("find", address, key)
         found = next((p.post_id for p in self.posts[address] if p.key == key), None)
         await self.after("find", key)

@@ -146,12 +146,13 @@ async def test_a_post_that_somebody_deleted_is_gone_and_the_place_is_well(
 
 
 @pytest.mark.parametrize(
-    "code", ["message_not_in_streaming_state", "edit_window_closed", "cant_update_message"]
+    "code",
+    ["message_not_in_streaming_state", "edit_window_closed", "cant_update_message", "block_mismatch"],
 )
 async def test_a_post_that_cannot_be_edited_any_more_is_followed_by_one_new_post(
     slack: SlackStandIn, poster: SlackPoster, place: str, root: Message, code: str
 ) -> None:
-    """We edit posts and open no streams, so nothing of ours expires; a post may be locked for all that."""
+    """A stream that is over can be edited; a post may be locked for all that."""
     made = await poster.create(place, wanted(text="one"))
     slack.world.channels[CHANNEL].messages[made].locked = code
     await poster.update(place, made, wanted(text="two"))

@@ -13,8 +13,9 @@ from contracts.messages import Author
 from contracts.places import PlaceRecord
 from contracts.words import Frontend, MessageId, ThreadId, WorkerId
 from dispatcher.posting import Wanted
+from dispatcher.slack_lines import elapsed
 from dispatcher.slack_mrkdwn import MESSAGE_LIMIT, answer
-from dispatcher.slack_render import SlackDialect, elapsed
+from dispatcher.slack_render import SlackDialect
 from dispatcher.view import WAKING, MessageView, Stage, ThreadView
 from fleet.standin.slack_world import World
 
