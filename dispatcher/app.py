@@ -76,7 +76,7 @@ class _House:
         self.table = table = Table(clients.dynamodb, name=settings.table)
         self.places = Places(clients.dynamodb, table=settings.table)
         self.people = People(clients.dynamodb, table=settings.table)
-        self.rings = rings = Rings(clients.sqs) if chats else None
+        self.rings = rings = Rings(clients.sqs, polls=clients.polls) if chats else None
         self.queues = queues = Queues(clients.sqs)
         self.streams = Streams(table)
         recorder = Recorder(table, rings)

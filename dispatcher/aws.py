@@ -1,4 +1,4 @@
-"""The two AWS clients and the one place where their errors become the dispatcher's.
+"""The AWS clients and the one place where their errors become the dispatcher's.
 
 ``AWS_ENDPOINT_URL``, region and credentials are boto's own business and are read by it. Holds no request.
 """
@@ -31,20 +31,23 @@ _OVERTAKEN = {
 }
 _QUEUE_MISSING = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 _OURS = {"ValidationException", "SerializationException", "InvalidParameterValue", "InvalidMessageContents"}
+POLL_SECONDS = 20
+"""How long a wait for messages of a queue lasts: the longest that SQS knows."""
 _AGAIN = "Storage did not answer: try again in a moment."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clients:
-    """Open clients, shared by all requests."""
+    """Open clients, shared by all requests. ``polls`` waits for an answer longer than a long poll lasts."""
 
     dynamodb: "DynamoDBClient"
     sqs: "SQSClient"
+    polls: "SQSClient"
 
 
 @asynccontextmanager
 async def connect() -> AsyncIterator[Clients]:
-    """Open both clients for as long as the context lasts. Raises Unavailable when there is no region."""
+    """Open the clients for as long as the context lasts. Raises Unavailable when there is no region."""
     config = AioConfig(
         connect_timeout=2,
         read_timeout=10,
@@ -56,9 +59,11 @@ async def connect() -> AsyncIterator[Clients]:
         try:
             dynamodb = await stack.enter_async_context(session.client("dynamodb", config=config))
             sqs = await stack.enter_async_context(session.client("sqs", config=config))
+            patient = config.merge(AioConfig(read_timeout=POLL_SECONDS + 10))
+            polls = await stack.enter_async_context(session.client("sqs", config=patient))
         except BotoCoreError as error:
             raise Unavailable(f"AWS is not configured: {error}") from error
-        yield Clients(dynamodb=dynamodb, sqs=sqs)
+        yield Clients(dynamodb=dynamodb, sqs=sqs, polls=polls)
 
 
 @contextmanager

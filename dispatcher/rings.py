@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contracts.places import REPLIES_DEAD, REPLIES_QUEUE, ReplyPointer
 from contracts.words import ThreadId, WorkerId
-from dispatcher.aws import translated
+from dispatcher.aws import POLL_SECONDS, translated
 from dispatcher.dead_queue import DeadQueue
 from dispatcher.errors import DispatcherError, QueueMissing
 from dispatcher.queues import RETENTION_SECONDS
@@ -28,7 +28,6 @@ _log = structlog.get_logger(__name__)
 RECEIVES = 20
 """A ring whose look broke this often goes to the dead letters."""
 VISIBILITY_SECONDS = 60
-_POLL_SECONDS = 20
 _LONGEST_DELAY = 900
 _RING_SECONDS = 3.0
 
@@ -49,10 +48,14 @@ class Ring(BaseModel):
 
 
 class Rings:
-    """The replies queue, by sender and receiver; ``dead`` are the rings whose looks broke too often."""
+    """The replies queue, by sender and receiver; ``dead`` are the rings whose looks broke too often.
 
-    def __init__(self, client: "SQSClient") -> None:
+    ``polls``: a client that waits for an answer longer than a long poll lasts, for who receives.
+    """
+
+    def __init__(self, client: "SQSClient", *, polls: "SQSClient | None" = None) -> None:
         self._client = client
+        self._polls = polls or client
         self._url: str | None = None
         self._lock = asyncio.Lock()
         self.dead = DeadQueue(client, name=REPLIES_DEAD)
@@ -81,10 +84,10 @@ class Rings:
         url = await self.url()
         try:
             with translated():
-                got = await self._client.receive_message(
+                got = await self._polls.receive_message(
                     QueueUrl=url,
                     MaxNumberOfMessages=10,
-                    WaitTimeSeconds=_POLL_SECONDS,
+                    WaitTimeSeconds=POLL_SECONDS,
                     MessageSystemAttributeNames=["ApproximateReceiveCount"],
                 )
         except QueueMissing:
@@ -137,7 +140,7 @@ class Rings:
                 QueueUrl=made["QueueUrl"],
                 Attributes={
                     "VisibilityTimeout": str(VISIBILITY_SECONDS),
-                    "ReceiveMessageWaitTimeSeconds": str(_POLL_SECONDS),
+                    "ReceiveMessageWaitTimeSeconds": str(POLL_SECONDS),
                     "RedrivePolicy": json.dumps(redrive),
                     **kept,
                 },

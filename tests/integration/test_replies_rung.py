@@ -15,7 +15,7 @@ from dispatcher.app import create_app
 from dispatcher.frontends import Chat, Frontdoor, Inside
 from dispatcher.posting import Dialect
 from dispatcher.replies import Listener, Replies
-from dispatcher.rings import RECEIVES
+from dispatcher.rings import RECEIVES, Rings
 from dispatcher.settings import Settings
 from dispatcher.unshown import Unshown
 from tests.fakes.dispatcher import REPO
@@ -244,3 +244,11 @@ def test_a_pointer_is_read_and_written_without_change() -> None:
     before = ReplyPointer(worker_id=WORKER, thread_id=ThreadId("a"))
     assert ReplyPointer.model_validate_json(before.model_dump_json()) == before
     assert (Frontend.SLACK, TABLE) == ("slack", "branchline")
+
+
+@pytest.mark.slow
+async def test_a_wait_for_rings_in_which_nobody_rings_ends_in_peace(site: Lab) -> None:
+    rings = Rings(site.clients.sqs, polls=site.clients.polls)
+    assert await rings.receive() == []
+    await site.rings.ring(WORKER, ThreadId("a"))
+    assert [ring.receives for ring in await rings.receive()] == [1]
