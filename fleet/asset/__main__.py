@@ -72,7 +72,7 @@ def _measured(imports: Imports) -> list[tuple[str, str]]:
     machine = f"{platform.machine()}, Python {platform.python_version()}"
     return [
         (f"import of {ENTRY}", f"{imports.total:.0f} ms (median of {imports.runs} cold processes, {spread})"),
-        ("processor time of such a process", f"{imports.cpu:.0f} ms"),
+        ("processor time of it, with the interpreter's start", f"{imports.cpu:.0f} ms"),
         ("modules imported", str(imports.modules)),
         ("measured on", machine),
         *((f"package {name}", f"{ms:.1f} ms") for name, ms in imports.by_package[:_SHOWN]),

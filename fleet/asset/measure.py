@@ -5,7 +5,6 @@ read-only) and is thrown away. Measures what there is; builds nothing.
 """
 
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -17,14 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _LINE = re.compile(r"import time:\s+(\d+) \|\s+(\d+) \|(\s+)(\S+)")
-_HERE = "import sys; sys.path.insert(0, '.'); import {entry}"
+_IMPORT = """
+import sys, time
+sys.path.insert(0, ".")
+import {entry}
+print(time.process_time_ns() // 1000)
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cold:
     """One cold process, in microseconds: the whole import, and each module without what it imports itself.
 
-    ``cpu``: processor time of the whole process, start of the interpreter included.
+    ``cpu``: processor time of the process until then, start of the interpreter included.
     """
 
     total: int
@@ -36,7 +40,7 @@ class Cold:
 class Imports:
     """Medians over ``runs`` cold processes, in milliseconds. ``modules``: how many were imported.
 
-    ``cpu`` is the processor time of the whole process: what a busy machine disturbs least.
+    ``cpu`` is processor time, start of the interpreter included: what a busy machine disturbs least.
     """
 
     runs: int
@@ -72,19 +76,11 @@ def measure(asset: Path, *, entry: str, runs: int, python: str = sys.executable)
 
 
 def _import(folder: str, *, entry: str, python: str) -> Cold:
-    argv = [python, "-I", "-S", "-B", "-X", "importtime", "-c", _HERE.format(entry=entry)]
-    before = _cpu()
+    argv = [python, "-I", "-S", "-B", "-X", "importtime", "-c", _IMPORT.format(entry=entry)]
     done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
-    cpu = _cpu() - before
     if done.returncode != 0:
         raise RuntimeError(f"{entry} cannot be imported from the asset: {done.stderr[-800:]}")
-    return parse(done.stderr, entry=entry, cpu=cpu)
-
-
-def _cpu() -> int:
-    """Processor time of all processes that have ended, in microseconds."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return int((used.ru_utime + used.ru_stime) * 1e6)
+    return parse(done.stderr, entry=entry, cpu=int(done.stdout))
 
 
 def parse(said: str, *, entry: str, cpu: int) -> Cold:
