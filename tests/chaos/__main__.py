@@ -96,8 +96,8 @@ def _scene(given: argparse.Namespace, plan: bench.Plan) -> tuple[bench.Plan, ben
         return replace(plan, kills=given.recovery, rivals=plan.workers, pace=REAL), recovery
     if given.replies:
         # Two disks of one worker have an open question of their own.
-        chats = replace(plan, rivals=0, dispatchers=max(plan.dispatchers, 3), weights=REPLY_WEIGHTS)
-        return replace(chats, around=Town(seed=plan.seed)), bench.hurt
+        chats = replace(plan, rivals=0, dispatchers=max(plan.dispatchers, 3), around=Town(seed=plan.seed))
+        return replace(chats, weights=REPLY_WEIGHTS, settle=600), bench.hurt
     return plan, bench.hurt
 
 
