@@ -1,9 +1,10 @@
 """A dispatcher with the GitHub frontend in this process, before an engine and a stand-in for GitHub."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,17 @@ import pytest
 import uvicorn
 
 from contracts import records
-from contracts.words import WorkerId
+from contracts.events import OutcomeData, TurnCompleted
+from contracts.words import ThreadId, TurnId, WorkerId
+from dispatcher import aws
 from dispatcher.app import create_app
 from dispatcher.github_api import GitHub
 from dispatcher.github_app import GitHubApp
 from dispatcher.github_door import DOOR
+from dispatcher.record import Recorder
+from dispatcher.rings import Rings
 from dispatcher.settings import Settings
+from dispatcher.table import Table
 from fleet.standin.github import GitHubStandin
 from fleet.standin.github_world import Repo
 from tests.fakes.engine import aws_client
@@ -69,6 +75,33 @@ class Lab:
         return await self.client.post(f"{self.url}/github/webhook", content=body, headers=headers)
 
 
+async def until(true: Callable[[], object]) -> None:
+    """Wait for a condition."""
+    async with asyncio.timeout(30):
+        while not true():
+            await asyncio.sleep(0.02)
+
+
+async def answer(there: Lab, text: str, *, issue: int = 1) -> None:
+    """End the one message of an issue as a worker would, and ring."""
+    (message,) = (m for m in there.messages() if m["thread_id"].startswith(f"issue-{issue}-"))
+    final = {"changed": True, "commit": "a" * 40, "branch": f"thread-{message['thread_id']}", "pushed": True}
+
+    def ended(number: int) -> TurnCompleted:
+        return TurnCompleted(
+            id=number,
+            thread_id=ThreadId(message["thread_id"]),
+            message_id=message["id"],
+            turn_id=TurnId("t"),
+            time=datetime.now(UTC),
+            data=OutcomeData(text=text, **final),
+        )
+
+    async with aws.connect() as clients:
+        recorder = Recorder(Table(clients.dynamodb, name="branchline"), Rings(clients.sqs))
+        await recorder.append(worker=WORKER, thread_id=ThreadId(message["thread_id"]), make=ended)
+
+
 @asynccontextmanager
 async def lab(
     engine_url: str, account: str, github: GitHubStandin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -100,7 +133,7 @@ async def lab(
         url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         github.hooks.url, github.hooks.secret = f"{url}/github/webhook", SECRET
         repo = github.world.add_repo("Acme/Site", ada="write", eve="read", mia="admin")
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
             yield Lab(
                 github=github, repo=repo, url=url, account=account, engine_url=engine_url, client=client
             )

@@ -1,21 +1,13 @@
 """From a comment to its answer: webhook, record, ring, one comment on GitHub that is edited to the end."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from contracts.events import OutcomeData, TurnCompleted
-from contracts.words import ThreadId, TurnId
-from dispatcher import aws
-from dispatcher.record import Recorder
-from dispatcher.rings import Rings
-from dispatcher.table import Table
 from fleet.standin.github import GitHubStandin, running_github
-from tests.integration.github_lab import WORKER, Lab, lab
+from tests.integration.github_lab import Lab, answer, lab, until
 
 
 @pytest.fixture
@@ -32,33 +24,6 @@ async def there(
         yield made
 
 
-async def until(true: Callable[[], object]) -> None:
-    """Wait for a condition."""
-    async with asyncio.timeout(30):
-        while not true():
-            await asyncio.sleep(0.02)
-
-
-async def answer(there: Lab, text: str) -> None:
-    """End the message as a worker would, and ring."""
-    (message,) = there.messages()
-    final = {"changed": True, "commit": "a" * 40, "branch": f"thread-{message['thread_id']}", "pushed": True}
-
-    def ended(number: int) -> TurnCompleted:
-        return TurnCompleted(
-            id=number,
-            thread_id=ThreadId(message["thread_id"]),
-            message_id=message["id"],
-            turn_id=TurnId("t"),
-            time=datetime.now(UTC),
-            data=OutcomeData(text=text, **final),
-        )
-
-    async with aws.connect() as clients:
-        recorder = Recorder(Table(clients.dynamodb, name="branchline"), Rings(clients.sqs))
-        await recorder.append(worker=WORKER, thread_id=ThreadId(message["thread_id"]), make=ended)
-
-
 async def test_one_comment_tells_everything_from_received_to_the_pull_request(there: Lab) -> None:
     talk = there.github.world.add_issue(there.repo, login="Ada", title="It should be blue")
     await there.call(there.github.hooks.say, there.repo, talk, login="Ada", body="@branchline make it blue")
@@ -72,3 +37,15 @@ async def test_one_comment_tells_everything_from_received_to_the_pull_request(th
     await until(lambda: there.repo.checks)
     assert len(talk.comments) == 2
     assert there.repo.checks[0]["conclusion"] == "success"
+
+
+async def test_forty_thousand_characters_arrive_whole_in_the_one_comment(there: Lab) -> None:
+    talk = there.github.world.add_issue(there.repo, login="Ada", title="Tell me everything")
+    await there.call(there.github.hooks.say, there.repo, talk, login="Ada", body="@branchline explain it")
+    await until(lambda: len(talk.comments) == 2)
+    lines = [f"Line {number} of a long story. " + "word " * 14 for number in range(400)]
+    text = "\n\n".join(lines)[:40_000]
+    await answer(there, text)
+    await until(lambda: text.rstrip() in talk.comments[1].body)
+    assert len(talk.comments) == 2
+    assert len(talk.comments[1].body) <= 65_536

@@ -1,6 +1,5 @@
 """Webhooks over real HTTP with real signatures: what is taken in, what is refused, what changes nothing."""
 
-import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -47,17 +46,6 @@ async def test_a_comment_becomes_a_message_and_gets_eyes(there: Lab) -> None:
     assert talk.comments[0].reactions == [(there.github.world.bot, "eyes")]
 
 
-async def test_a_hundred_replays_are_one_message(there: Lab) -> None:
-    talk = there.github.world.add_issue(there.repo, login="Ada", title="Blue")
-    comment = there.github.world.add_comment(talk, login="Ada", body="@branchline make it blue")
-    body = json.dumps(there.github.hooks.commented(there.repo, talk, comment)).encode()
-    for number in range(100):
-        headers = signed(body, event=EVENT, secret=SECRET, guid=f"guid-{number // 2}")
-        assert (await there.post(body, headers)).status_code in (200, 202)
-    assert len(there.messages()) == 1
-    assert len(comment.reactions) == 1
-
-
 async def test_one_issue_is_one_thread_and_the_issue_is_quoted_once(there: Lab) -> None:
     hooks = there.github.hooks
     await there.call(hooks.open_issue, there.repo, login="Ada", title="Menu", body="@branchline fix the menu")
@@ -67,35 +55,6 @@ async def test_one_issue_is_one_thread_and_the_issue_is_quoted_once(there: Lab) 
     assert first["thread_id"] == second["thread_id"]
     assert second["text"] == "and the footer"
     assert second["author"]["id"] == "Mia"
-
-
-async def test_forged_and_mutated_webhooks_get_401_and_leave_nothing(there: Lab) -> None:
-    talk = there.github.world.add_issue(there.repo, login="Ada", title="Blue")
-    comment = there.github.world.add_comment(talk, login="Ada", body="@branchline make it blue")
-    body = json.dumps(there.github.hooks.commented(there.repo, talk, comment)).encode()
-    good = signed(body, event=EVENT, secret=SECRET, guid="g")
-    before = len(there.items())
-    bad = [
-        (body.replace(b"blue", b"pink"), good),
-        (body + b" ", good),
-        (body, {k: v for k, v in good.items() if k != "X-Hub-Signature-256"}),
-        (body, signed(body, event=EVENT, secret="another", guid="g")),
-        (body, signed(body, event=EVENT, secret="", guid="g")),
-        (body, {**good, "X-Hub-Signature-256": "sha256=" + "0" * 64}),
-        (body, {**good, "X-Hub-Signature-256": "sha1=" + "0" * 40}),
-        (body, {**good, "X-Hub-Signature-256": ""}),
-        (b"", good),
-    ]
-    for raw, headers in bad:
-        assert (await there.post(raw, headers)).status_code == 401
-    assert len(there.items()) == before
-    assert not there.github.requests
-
-
-async def test_a_signature_with_letters_beyond_ascii_is_401(there: Lab) -> None:
-    headers = signed(b"{}", event=EVENT, secret=SECRET, guid="g")
-    raw = {k: v.encode() for k, v in headers.items()} | {"X-Hub-Signature-256": "sha256=ä".encode("latin-1")}
-    assert (await there.post(b"{}", raw)).status_code == 401  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"action":"created"}', b"\xff"])

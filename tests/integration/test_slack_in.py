@@ -63,35 +63,11 @@ async def test_signs_at_the_beginning_choose_the_mode(site: Lab) -> None:
     ]
 
 
-async def test_a_hundred_deliveries_of_one_mention_are_one_message(site: Lab) -> None:
-    message, events = site.slack.says(channel=CHANNEL, user=ADA, text=f"{MENTION} once")
-    for number in range(100):
-        event = {**events[number % 2], "event_id": f"EvAgain{number}"}
-        await site.send(event, retry=number % 4)
-    assert [m.text for m in await site.recorded(message)] == ["once"]
-
-
-async def test_deliveries_at_the_same_time_are_one_message_in_one_thread(site: Lab) -> None:
-    message, events = site.slack.says(channel=CHANNEL, user=ADA, text=f"{MENTION} once")
-    await asyncio.gather(*(site.send(event) for event in events * 8))
-    assert [m.text for m in await site.recorded(message)] == ["once"]
-    workers = await site.records.table.workers()
-    rows = [row for w in workers for row in await site.records.table.threads(w)]
-    assert len(rows) == 1
-
-
 async def test_a_first_message_and_another_persons_reply_at_the_same_time_share_the_thread(site: Lab) -> None:
     first, opening = site.slack.says(channel=CHANNEL, user=ADA, text=f"{MENTION} begin")
     _, following = site.slack.says(channel=CHANNEL, user=BOB, text=f"{MENTION} me, too", thread_ts=first.ts)
     await asyncio.gather(site.send(opening[0]), site.send(following[0]))
     assert sorted(m.text for m in await site.recorded(first)) == ["begin", "me, too"]
-
-
-async def test_the_retry_header_decides_nothing(site: Lab) -> None:
-    """Slack sends a retry, too, when the first attempt never arrived."""
-    message, events = site.slack.says(channel=CHANNEL, user=ADA, text=f"{MENTION} hello")
-    await site.send(events[0], retry=3)
-    assert [m.text for m in await site.recorded(message)] == ["hello"]
 
 
 async def test_bots_ourselves_joins_and_talk_among_people_record_nothing(site: Lab) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fleet.standin.slack import Fault
-from tests.integration.slack_lab import ADA, BOB, CHANNEL, MENTION, OTHER, Lab, lab, quiet, until
+from tests.integration.slack_lab import ADA, BOB, CHANNEL, MENTION, Lab, lab, quiet, until
 
 pytestmark = pytest.mark.slow
 
@@ -87,36 +87,6 @@ async def test_an_answer_that_was_lost_on_the_way_stands_once(site: Lab) -> None
     assert "Blue now." in post.shown()
 
 
-async def test_a_rate_limit_is_waited_out_and_the_last_state_arrives(site: Lab) -> None:
-    site.slack.fail(Fault(method="chat.postMessage", kind="limited", seconds=2))
-    first = await site.says(f"{MENTION} make it blue")
-    await site.start(first)
-    await site.complete(first, "Blue now.")
-    await quiet(site)
-    (post,) = site.posts(first)
-    assert "Blue now." in post.shown()
-    calls = [c for c in site.slack.calls if c.method == "chat.postMessage"]
-    assert [c.answer for c in calls] == ["limited", "ok"]
-    assert calls[1].at - calls[0].at >= 2
-
-
-async def test_a_deleted_channel_is_undeliverable_and_holds_up_nobody_else(site: Lab) -> None:
-    first = await site.says(f"{MENTION} here")
-    other = await site.says(f"{MENTION} there", channel=OTHER)
-    await until(lambda: site.posts(first) and site.posts(other, channel=OTHER))
-    site.slack.world.delete(CHANNEL)
-    await site.start(first)
-    await site.complete(first, "Nobody reads this.")
-    await site.start(other, channel=OTHER)
-    await site.complete(other, "Somebody reads this.", channel=OTHER)
-    await until(lambda: "Somebody reads this." in reads(site, other, channel=OTHER))
-    worker, _ = await site.thread(first)
-    async with asyncio.timeout(30):
-        while not (gone := await site.records.places.undeliverable_of(worker)):
-            await asyncio.sleep(0.05)
-    assert "does not exist any more" in str(gone[0].undeliverable)
-
-
 async def test_after_a_revoked_token_a_new_message_brings_the_answers(site: Lab) -> None:
     site.slack.revoked = True
     first = await site.says(f"{MENTION} make it blue")
@@ -132,16 +102,6 @@ async def test_after_a_revoked_token_a_new_message_brings_the_answers(site: Lab)
     await site.says("and now?", user=BOB, root=first.ts)
     await until(lambda: "Blue now." in reads(site, first))
     await until(lambda: len(site.posts(first)) == 2)
-
-
-async def test_a_post_that_expired_is_followed_by_one_with_the_answer(site: Lab) -> None:
-    first = await site.says(f"{MENTION} make it blue")
-    await until(lambda: site.posts(first))
-    site.posts(first)[0].locked = "message_not_in_streaming_state"
-    await site.start(first)
-    await site.complete(first, "Blue now.")
-    await quiet(site)
-    assert [("Blue now." in post.shown()) for post in site.posts(first)] == [False, True]
 
 
 @pytest.fixture
