@@ -95,8 +95,7 @@ def _scene(given: argparse.Namespace, plan: bench.Plan) -> tuple[bench.Plan, ben
     if given.recovery:
         return replace(plan, kills=given.recovery, rivals=plan.workers, pace=REAL), recovery
     if given.replies:
-        # Two disks of one worker have an open question of their own.
-        chats = replace(plan, rivals=0, dispatchers=max(plan.dispatchers, 3), around=Town(seed=plan.seed))
+        chats = replace(plan, dispatchers=max(plan.dispatchers, 3), around=Town(seed=plan.seed))
         return replace(chats, weights=REPLY_WEIGHTS, settle=600), bench.hurt
     return plan, bench.hurt
 

@@ -1,5 +1,6 @@
 """Webhooks over real HTTP with real signatures: what is taken in, what is refused, what changes nothing."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 

@@ -18,7 +18,8 @@ CORPUS = corpus()
 FRAME = re.compile(
     r"""---|Issue\ \#\d+\ of\ acme/site,\ written\ by\ [\w-]+\.\ Its\ title:
     |Pull\ request\ \#\d+\ of\ acme/site,\ written\ by\ [\w-]+\.\ Its\ title:
-    |Its\ text,\ written\ by\ [\w-]+:|The\ comment\ stands\ at\ (line\ \d+\ of\ )?this\ file:|The\ code\ there:
+    |Its\ text,\ written\ by\ [\w-]+:
+    |The\ comment\ stands\ at\ (line\ \d+\ of\ )?this\ file:|The\ code\ there:
     |\(The\ text\ was\ edited\ after\ this\ was\ asked\ and\ is\ left\ out\.\)""",
     re.VERBOSE,
 )
