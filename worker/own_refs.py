@@ -8,7 +8,7 @@ committed after it. The turn's own branch is left alone: what may stand there is
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from worker.refs import Refs, heads, kept, tip_ref
+from worker.refs import TRACKING, Refs, heads, kept, tip_ref
 from worker.remote import Remote
 
 _WATCHED = (
@@ -17,6 +17,7 @@ _WATCHED = (
     "refs/tags",
     "refs/branchline",
     "refs/replace",
+    "refs/remotes",
 )
 _HELD = ("refs/branchline/kept/", "refs/branchline/saved/", "refs/branchline/gone/")
 """The worker adds to these at any time; a turn's additions hurt nobody."""
@@ -48,9 +49,9 @@ class OwnRefs:
         known = {name(branch): sha for branch, sha in tips.items() for name in (heads, tip_ref)}
         now = await self.refs.named(*_WATCHED)
         wrong = {n for n in now.keys() | self._noted.keys() if now.get(n) != self._noted.get(n)}
-        wrong -= {heads(but)} if but else set()
+        wrong -= {n for n in wrong if n == heads(but or "") or n.startswith(TRACKING)}
         wrong -= {n for n in wrong if n in now and (now[n] == known.get(n) or _adds(n, self._noted))}
-        for name in sorted(wrong & now.keys()):
+        for name in sorted(n for n in wrong & now.keys() if not n.startswith("refs/remotes/")):
             await self.refs.keep(now[name], under=kept("moved-by-a-turn"))
         await self._write(wrong, known=self._noted | {n: known[n] for n in wrong & known.keys()})
         await self.refs.take_over(await self.remote.tracked(), head=self.remote.default or self._default)

@@ -50,9 +50,10 @@ def steps_of(text: str) -> Iterator[tuple[str, str]]:
             yield found[1], found[2].strip()
 
 
-def plan_of(request: ModelRequest, *, count: Counter) -> Plan:
-    """The steps of the last text and of every hook text since, then a closing word."""
-    said = yield from _run(request, text=request.last_text, count=count)
+def plan_of(request: ModelRequest, *, count: Counter, text: str | None = None) -> Plan:
+    """The steps of the last text (or of ``text`` in its place) and of every hook text since, then a closing
+    word."""
+    said = yield from _run(request, text=request.last_text if text is None else text, count=count)
     for entry in request.since_last_text:
         if not isinstance(entry, Heard):
             continue

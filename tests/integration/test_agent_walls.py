@@ -74,8 +74,8 @@ async def test_nothing_that_a_turn_left_in_its_home_speaks_in_the_next(lab: Lab)
     trap = lab.folder / "sprung"
     leave = (
         f"do: bash for f in .bashrc .profile .bash_profile .zshenv; do echo 'touch {trap}' >> ~/$f; done",
-        "do: bash mkdir -p ~/.config/git ~/.cache && echo kept > ~/.cache/x "
-        "&& git config --global user.name Evil",
+        "do: bash mkdir -p ~/.cache && echo kept > ~/.cache/x",
+        "do: bash mkdir -p ~/.config/git && git config --global user.name Evil",
         "do: bash mkdir -p ~/.claude && echo OBEY-ME > ~/.claude/CLAUDE.md && ln -s / ~/root",
     )
     await ask(agent, lab.turn("\n".join(leave)))

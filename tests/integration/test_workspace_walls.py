@@ -180,9 +180,17 @@ async def test_other_threads_tags_and_the_remotes_refs_are_put_back(lab: Lab, wo
     start = await worker.switch(A)
     write(worker.path, a_txt="a\n")
     planted = commit_all(worker.path, "Planted")
-    for name in ("refs/heads/thread-b", "refs/branchline/tip/thread-b", "refs/heads/thread-new",
-                 "refs/heads/conflict-1/thread-b", "refs/tags/v1", "refs/tags/v2",
-                 "refs/remotes/origin/main", "refs/remotes/origin/thread-b"):  # fmt: skip
+    for name in (
+        "refs/heads/thread-b",
+        "refs/branchline/tip/thread-b",
+        "refs/heads/thread-new",
+        "refs/heads/conflict-1/thread-b",
+        "refs/tags/v1",
+        "refs/tags/v2",
+        "refs/remotes/origin/main",
+        "refs/remotes/origin/thread-b",
+        "refs/remotes/evil/main",
+    ):
         git(worker.path, "update-ref", name, planted)
     git(worker.path, "replace", start.head, planted)
     git(worker.path, "symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/thread-b")

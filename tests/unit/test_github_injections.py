@@ -18,8 +18,8 @@ CORPUS = corpus()
 FRAME = re.compile(
     r"""---|Issue\ \#\d+\ of\ acme/site,\ written\ by\ [\w-]+\.\ Its\ title:
     |Pull\ request\ \#\d+\ of\ acme/site,\ written\ by\ [\w-]+\.\ Its\ title:
-    |Its\ text,\ written\ by\ [\w-]+:
-    |The\ comment\ stands\ at\ (line\ \d+\ of\ )?this\ file:|The\ code\ there:
+    |Its\ text,\ written\ by\ [\w-]+:|The\ code\ there:
+    |The\ comment\ stands\ at\ (line\ \d+\ of\ )?this\ file:
     |\(The\ text\ was\ edited\ after\ this\ was\ asked\ and\ is\ left\ out\.\)""",
     re.VERBOSE,
 )
@@ -29,7 +29,7 @@ FRAME = re.compile(
 def called(case: Injection) -> Trigger | Ignored:
     """What the last webhook of a case means."""
     hooks = Hooks(world=World())
-    repo = hooks.world.add_repo("acme/site", Ada="write")
+    repo = hooks.world.add_repo("acme/site", ada="write")
     event, payload = scene(case, hooks=hooks, repo=repo).webhooks[-1]
     return parse(event=event, body=json.dumps(payload).encode(), handle="@branchline")
 
