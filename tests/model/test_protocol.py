@@ -265,6 +265,7 @@ def test_joining_the_lines_of_two_disks_closes_the_holes_where_they_part_once_mo
     assert found.broken is None, str(found)
 
 
+@pytest.mark.timeout(400)
 def test_a_worker_that_comes_back_to_its_first_disk_finds_what_it_left_there_and_joins_it() -> None:
     setup = Setup(takeovers=2, outages=1, disks=(0, 1, 0))
     found = search(setup).run()

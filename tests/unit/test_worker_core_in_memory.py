@@ -302,7 +302,9 @@ class Core(RuleBasedStateMachine):
 SCHEDULES = int(os.environ.get("BRANCHLINE_SCHEDULES", "80"))
 """How many schedules are tried; thousands take minutes (`BRANCHLINE_SCHEDULES=5000`)."""
 Core.TestCase.settings = settings(max_examples=SCHEDULES, stateful_step_count=30, deadline=None)
-test_every_schedule_keeps_the_promises_of_the_whole_core = Core.TestCase
+test_every_schedule_keeps_the_promises_of_the_whole_core = pytest.mark.timeout(300 + 3 * SCHEDULES)(
+    Core.TestCase
+)
 
 
 async def settle(process: Process, *, count: int = 200) -> None:
