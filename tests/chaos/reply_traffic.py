@@ -33,6 +33,7 @@ _HANDLE = "@branchline"
 _SIGNS = {Mode.QUEUE: "", Mode.STEER: "> ", Mode.INTERRUPT: "! "}
 _NEW_ROOM = 0.15
 _LONG = 0.08
+_SLOWLY = 0.3
 _MENTIONED = 0.3
 _PATIENCE = 10
 """Seconds that a sender waits for an answer, as GitHub does."""
@@ -226,9 +227,12 @@ class ReplyTraffic(Traffic):
 
 
 def _longer(text: str, *, dice: random.Random, frontend: Frontend) -> str:
-    """Now and then an answer that fits into no living message, in Slack also one that fits into no post."""
-    if dice.random() >= _LONG:
-        return text
-    size = dice.choice((3000, 12_000)) if frontend is Frontend.SLACK else 3000
+    """Now and then a turn during which its post is edited several times, an answer that fits into no living
+    message, in Slack also one that fits into no post."""
     head, _, last = text.rpartition("\n")
-    return f"{head}\ndo: stream {size} 0\n{last}"
+    if dice.random() < _SLOWLY:
+        head = f"{head}\ndo: stream 600 {dice.randrange(20, 80)}"
+    if dice.random() < _LONG:
+        size = dice.choice((3000, 12_000)) if frontend is Frontend.SLACK else 3000
+        head = f"{head}\ndo: stream {size} 0"
+    return f"{head}\n{last}"
