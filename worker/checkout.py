@@ -44,7 +44,7 @@ class Folder:
         Raises ``RemoteUnavailable`` when a clone is needed and cannot be had.
         """
         await in_thread(lambda: remove_half_clones(self.path))
-        if await in_thread(self._sweep) and await self._usable():
+        if await in_thread(self._sweep) and await self.usable():
             await self._configure()
             return False
         fresh = self.path.parent / f".{self.path.name}.clone-{secrets.token_hex(4)}"
@@ -77,7 +77,7 @@ class Folder:
         (self._dir / "commondir").unlink(missing_ok=True)
         return True
 
-    async def _usable(self) -> bool:
+    async def usable(self) -> bool:
         """Whether git can work here. A damaged index is no loss: it is made again from HEAD."""
         inside = await self.git.attempt("rev-parse", "--is-inside-work-tree")
         if inside.status or inside.text != "true":

@@ -35,6 +35,10 @@ from worker.weave import Weaver
 log = get_logger()
 
 __all__ = ["GitWorkspace", "trailer_value"]
+DESTROYED = (
+    "The checkout's .git was destroyed in this turn. It was cloned anew, what was left is kept beside it; "
+    "please send the message again."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,18 +249,33 @@ class GitWorkspace:
     # ------------------------------------------------------------ the near side
 
     @asynccontextmanager
-    async def _tree_for_me(self) -> AsyncIterator[None]:
-        """The worktree for one caller, with our configuration in place and no half-done move in it."""
+    async def _tree_for_me(self, *, beside: bool = False) -> AsyncIterator[None]:
+        """The worktree for one caller, with our configuration in place and no half-done move in it.
+        ``beside``: a turn may be at work in it."""
         async with self._near:
-            await in_thread(self._folder.guard)
-            before = self._in_turn
-            await self._own.put_back(but=before, tips=self._tips)
-            await self._moves.undo_half_move()
-            yield
-            if self._in_turn is None:
-                self._own.forget()
-            elif self._in_turn != before:
-                await self._own.note()
+            try:
+                await in_thread(self._folder.guard)
+                before = self._in_turn
+                await self._own.put_back(but=before, tips=self._tips)
+                await self._moves.undo_half_move()
+                yield
+                if self._in_turn is None:
+                    self._own.forget()
+                elif self._in_turn != before:
+                    await self._own.note()
+            except (WorkspaceError, OSError) as error:
+                if isinstance(error, DiskFull) or beside or await self._folder.usable():
+                    raise
+                await self._begin_again()
+                raise WorkspaceError(DESTROYED) from error
+
+    async def _begin_again(self) -> None:
+        """A checkout in the place of one whose ``.git`` a turn has destroyed, which is kept aside."""
+        await self._folder.prepare()
+        await in_thread(self._notes.forget)
+        self._tips.clear()
+        self._own.forget()
+        self._in_turn = None
 
     async def _found(self, branch: str, *, tip: str | None) -> Found | None:
         """What the worktree holds for ``branch`` and may stand on it."""
@@ -334,7 +353,7 @@ class GitWorkspace:
 
     async def _move(self, *, branch: str, old: str, new: str) -> bool:
         """For the pusher: take ``branch`` from ``old`` to ``new``, unless a turn works on it."""
-        async with self._tree_for_me():
+        async with self._tree_for_me(beside=True):
             status = await self._tree.status(folders=True)
             here = status.branch == branch
             if self._in_turn == branch or await self._refs.resolve(heads(branch)) != old:

@@ -29,7 +29,7 @@ LASTING = {
     "the machine",
 }
 """What is after more than this one turn: the person's next wish, in the same thread, has to be done, too."""
-WORKED_ON = [case for case in CORPUS if case.is_worked_on]
+WORKED_ON = [case for case in CORPUS if case.is_worked_on and case.kind != "destruction"]
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,19 @@ def test_after_all_of_it_a_new_thread_starts_clean(site: Scenery) -> None:
     assert site.leaked(objects_of(site.folder / "evil.git")) == set()
     assert site.leaked(objects_of(site.remote)) == set()
     assert sprung(site) == []
+
+
+def test_a_checkout_that_was_destroyed_costs_one_turn(site: Scenery) -> None:
+    (case,) = (case for case in CORPUS if case.kind == "destruction")
+    before = site.refs()
+    made = site.play(case)
+    thread = site.answered(made, messages=1)
+    assert "❌ Failed" in site.shown(made)
+    assert "please send the message again" in site.shown(made)
+    site.send(*made.after)
+    site.answered(made, messages=2)
+    assert f"next-{case.id}.txt" in site.files(f"thread-{thread}")
+    only_the_threads_branch_changed(site, before, thread=thread)
 
 
 def was_tried(site: Scenery, case: Injection, *, thread: str) -> None:

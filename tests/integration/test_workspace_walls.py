@@ -1,13 +1,16 @@
 """What a turn may not leave behind: workflows, forged evidence, moved refs, hooks, a broken ``.git``."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from contracts.words import MessageId
 from tests.integration.workspace_lab import A, B, Lab, M, T, end_turn, files, git, write
+from worker.errors import WorkspaceError
 from worker.workspace import GitWorkspace
 
+M2 = MessageId("m-2")
 DEPLOY = ".github/workflows/deploy.yml"
 
 
@@ -281,3 +284,32 @@ async def test_an_index_or_head_that_a_turn_broke_costs_nothing(
     await worker.switch(A)
     assert files(worker.path)["a.txt"] == "a\n"
     assert git(worker.path, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("destroy", ["rm -rf .git", "rm -rf .git/objects/*", "rm -rf .git; echo x > .git"])
+async def test_a_git_folder_that_a_turn_destroyed_costs_that_turn_alone(
+    lab: Lab, worker: GitWorkspace, destroy: str
+) -> None:
+    start = await worker.switch(A)
+    write(worker.path, a_txt="a\n")
+    first = await end_turn(worker, start.head)
+    await worker.push(thread_id=A)
+    assert first is not None
+    again = await worker.switch(A)
+    write(worker.path, b_txt="b\n")
+    subprocess.run(["sh", "-c", destroy], cwd=worker.path, check=True)
+    with pytest.raises(WorkspaceError, match="destroyed in this turn"):
+        await end_turn(worker, again.head, message="m-2")
+    await worker.commit(thread_id=A, base=again.head, subject="x", body="", message_ids=(M2,))
+    await worker.push(thread_id=A)
+    assert (worker.path.with_name("checkout.kept-1") / "b.txt").read_text() == "b\n"
+    await worker.switch(B)
+    assert "a.txt" not in files(worker.path)
+    await worker.fetch()
+    after = await worker.switch(A)
+    assert files(worker.path)["a.txt"] == "a\n"
+    write(worker.path, c_txt="c\n")
+    await end_turn(worker, after.head, message="m-3")
+    push = await worker.push(thread_id=A)
+    assert not push.conflict
+    assert lab.on_remote("thread-a", "c.txt") == "c"
