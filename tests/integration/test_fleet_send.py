@@ -53,6 +53,8 @@ class Answers(BaseHTTPRequestHandler):
         return self._json(202, {"thread_id": "t1", "message_id": "m1", "sequence": 1})
 
     def do_GET(self) -> None:
+        if self.path == "/v1/undeliverable":
+            return self._json(200, {"undeliverable": []})
         if self.path == "/v1/threads":
             return self._json(
                 200, {"threads": [{"thread_id": "t1", "title": "\x1b[31mred", "state": "idle"}]}
