@@ -54,9 +54,9 @@ async def test_a_switch_of_branches_shows_in_the_preview_without_a_restart(tmp_p
         return " 200 " in answer and text in answer
 
     async with stage.running(node=None, pace=Pace()) as server:
-        await until(lambda: server.state.ready, within=60)
+        await until(lambda: server.state.ready, within=300)  # may have to install and to build its cache
         assert not await shows("Quite another headline")
         git(stage.path, "switch", "-q", "other")
         server.switched()
-        await until(lambda: shows("Quite another headline"))
+        await until(lambda: shows("Quite another headline"), within=120)
     assert len(stage.announced) == 1
