@@ -11,11 +11,13 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import JSONResponse, Response
 
+from contracts import names
 from contracts.messages import Author
 from contracts.places import PlaceRecord
 from contracts.records import MessageRecord, ThreadRecord
-from contracts.words import MessageId, Mode, ThreadId
+from contracts.words import MessageId, Mode, ThreadId, WorkerId
 from dispatcher import body, route
+from dispatcher.access import Principal, Scope, principal
 from dispatcher.errors import Invalid, Unavailable
 from dispatcher.ingest import Ingest, Post
 from dispatcher.places import Places
@@ -103,32 +105,42 @@ class Api:
     async def post_thread(self, request: Request) -> Response:
         """``POST /v1/threads``."""
         given = await body.read(request, ThreadBody)
-        return await self._post(given, thread_id=given.thread_id, project=given.project, must_exist=False)
+        who = await self._may_post(request, given.thread_id)
+        if given.project is not None:
+            who.checked_project(given.project)
+        return await self._post(
+            given, who=who, thread_id=given.thread_id, project=given.project, must_exist=False
+        )
 
     async def post_message(self, request: Request, thread_id: str) -> Response:
         """``POST /v1/threads/{thread_id}/messages``."""
         route.check_id(thread_id, what="thread_id")
         given = await body.read(request, MessageBody)
-        return await self._post(given, thread_id=ThreadId(thread_id), project=None, must_exist=True)
+        who = await self._may_post(request, ThreadId(thread_id))
+        return await self._post(given, who=who, thread_id=ThreadId(thread_id), project=None, must_exist=True)
 
     async def post_stop(self, request: Request, thread_id: str) -> Response:
         """``POST /v1/threads/{thread_id}/stop``."""
         route.check_id(thread_id, what="thread_id")
         given = await body.read(request, StopBody, optional=True)
+        await self._thread(request, thread_id, needs=Scope.WRITE)
         stopping = await self._ingest.stop(ThreadId(thread_id), through=given.sequence)
         return JSONResponse(stopping.model_dump(), status_code=202 if stopping.stopping else 200)
 
-    async def list_threads(self) -> Response:
-        """``GET /v1/threads``: all threads, the one with the latest news first."""
+    async def list_threads(self, request: Request) -> Response:
+        """``GET /v1/threads``: all threads of one's projects, the one with the latest news first."""
+        who = principal(request)
+        who.needs(Scope.READ)
         workers = await self._table.workers()
         found = await asyncio.gather(*(self._table.threads(worker) for worker in workers))
-        rows = sorted((row for rows in found for row in rows), key=lambda row: row.updated, reverse=True)
+        theirs = (row for rows in found for row in rows if who.belongs(row.project))
+        rows = sorted(theirs, key=lambda row: row.updated, reverse=True)
         return JSONResponse({"threads": [_shown(row) for row in rows]})
 
-    async def get_thread(self, thread_id: str) -> Response:
+    async def get_thread(self, request: Request, thread_id: str) -> Response:
         """``GET /v1/threads/{thread_id}``: its row, its messages with their state and outcome, and the
         places in which it is shown."""
-        worker, row = await self._ingest.thread(ThreadId(thread_id))
+        worker, row = await self._thread(request, thread_id)
         # The turn records first: a message that ends in between is then seen with its outcome.
         turns, _ = await self._table.open(worker=worker, thread_id=row.thread_id)
         states = {t.sequence: t.state.value for t in turns}
@@ -139,13 +151,14 @@ class Api:
 
     async def get_events(
         self,
+        request: Request,
         thread_id: str,
         follow: bool = True,
         after: Annotated[int, Query(ge=0, le=_LAST_NUMBER)] = 0,
         last_event_id: Annotated[str | None, Header()] = None,
     ) -> Response:
         """``GET /v1/threads/{thread_id}/events``: the log as server-sent events."""
-        worker, row = await self._ingest.thread(ThreadId(thread_id))
+        worker, row = await self._thread(request, thread_id)
         start = after if last_event_id is None else _number(last_event_id, last=row.last_event)
         lines = (
             self._streams.follow(worker=worker, thread_id=row.thread_id, after=start, last=row.last_event)
@@ -154,16 +167,44 @@ class Api:
         )
         return EventSourceResponse(_sent(lines), ping=_KEEP_ALIVE_SECONDS, sep="\n")
 
+    async def _thread(
+        self, request: Request, thread_id: str, *, needs: Scope = Scope.READ
+    ) -> tuple[WorkerId, ThreadRecord]:
+        """A thread that who asks may use so. Raises Refused, NotFound, Invalid, Unavailable."""
+        who = principal(request)
+        who.needs(needs)
+        worker, row = await self._ingest.thread(ThreadId(thread_id))
+        return worker, who.checked(row)
+
+    async def _may_post(self, request: Request, thread_id: ThreadId | None) -> Principal:
+        """Who asks, if they may post into this thread or make it. Raises Refused, NotFound."""
+        who = principal(request)
+        who.needs(Scope.WRITE)
+        if who.projects is None or thread_id is None or not names.is_id(thread_id):
+            return who
+        worker = await self._table.directory(thread_id)
+        row = await self._table.thread(worker, thread_id) if worker else None
+        if row is not None:
+            who.checked(row)
+        return who
+
     async def _post(
-        self, given: MessageBody, *, thread_id: ThreadId | None, project: str | None, must_exist: bool
+        self,
+        given: MessageBody,
+        *,
+        who: Principal,
+        thread_id: ThreadId | None,
+        project: str | None,
+        must_exist: bool,
     ) -> Response:
-        user = self._settings.user
+        user = who.user
         recorded = await self._ingest.post(
             Post(
                 text=given.text,
                 thread_id=thread_id,
                 thread_must_exist=must_exist,
                 project=project,
+                user=user,
                 mode=given.mode,
                 message_id=given.message_id,
                 author=Author(id=user, name=user),

@@ -12,6 +12,7 @@ import aiohttp
 from fastapi import APIRouter, FastAPI
 
 from dispatcher import answers, aws, doors, page
+from dispatcher.access import AsLocal
 from dispatcher.api import Api
 from dispatcher.contact import Contact
 from dispatcher.dead_replies import DeadReplies
@@ -62,6 +63,7 @@ def create_app(
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     loopback = is_loopback(settings.host) and not in_lambda
+    app.add_middleware(AsLocal, user=settings.user)
     app.add_middleware(Guard, loopback=loopback, public_host=settings.public_host)
     answers.install(app)
     app.include_router(page.router(settings))
