@@ -14,13 +14,13 @@ from pathlib import Path
 
 from worker import gitdir
 from worker.git import Git, in_thread
+from worker.packing import remove_half_written
 from worker.remote import Remote, remove_half_clones
 
 EXCLUDED = (".astro/", "node_modules/")
 _CARRIED = re.compile(
     r"core\.(filemode|ignorecase|precomposeunicode|symlinks|repositoryformatversion)|extensions\.objectformat"
 )
-_GARBAGE = re.compile(r"tmp_(obj|pack|idx|rev)_\w+")
 _INDEX = re.compile(r"index file|bad signature|bad index|index uses|cache entry")
 
 
@@ -72,8 +72,9 @@ class Folder:
             return False
         for folder, _, names in os.walk(self._dir):
             for name in names:
-                if name.endswith(".lock") or _GARBAGE.fullmatch(name):
+                if name.endswith(".lock"):
                     (Path(folder) / name).unlink(missing_ok=True)
+        remove_half_written(self._dir / "objects", older=0)
         (self._dir / "commondir").unlink(missing_ok=True)
         return True
 

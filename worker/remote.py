@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from worker.errors import LeaseLost, RemoteUnavailable, WorkspaceError
 from worker.git import Git, Result, in_thread, reason
-from worker.packing import pack
+from worker.packing import pack, remove_half_written
 from worker.refs import TRACKING
 
 NETWORK_TIMEOUT = 120.0
@@ -336,6 +336,7 @@ class Remote:
         shutil.rmtree(self._relay / "worktrees", ignore_errors=True)  # git's prune spares one half made
         for stale in self._relay.rglob("*.lock"):
             stale.unlink(missing_ok=True)
+        remove_half_written(self._relay / "objects", older=0)
 
 
 def remove_half_clones(target: Path) -> None:

@@ -1,10 +1,12 @@
 """Loose objects are packed once there are many, beside a turn, and nothing is lost by it."""
 
 import asyncio
+import os
+import time
 from pathlib import Path
 
 from tests.integration.workspace_lab import A, Lab, M, T, git, write
-from worker.packing import MANY
+from worker.packing import MANY, WRITTEN_BY
 
 
 def loose(checkout: Path) -> int:
@@ -70,3 +72,43 @@ async def test_turns_leave_no_reflogs_behind(tmp_path: Path) -> None:
     await worker.commit(thread_id=A, base=checkout.head, subject="s", body="", message_ids=(M,))
     await worker.push(thread_id=A)
     assert not list((worker.path / ".git").glob("logs/**/*"))
+
+
+def half_packed(objects: Path) -> list[Path]:
+    """What a ``git repack`` that is killed before its last step leaves: its ``git pack-objects`` is done."""
+    repository = objects.parent
+    git(
+        repository,
+        "--git-dir=.",
+        "pack-objects",
+        "--all",
+        "--quiet",
+        str(objects / "pack" / ".tmp-4711-pack"),
+    )
+    (objects / "pack" / "tmp_pack_AbC123").touch()
+    left = [path for path in (objects / "pack").iterdir() if "tmp" in path.name]
+    assert {path.suffix for path in left} >= {".pack", ".idx"}
+    return left
+
+
+async def test_what_a_killed_packing_left_is_gone_after_the_next_start(tmp_path: Path) -> None:
+    worker = await Lab(tmp_path).ready()
+    relay = tmp_path / "worker" / "state" / "relay.git"
+    left = half_packed(worker.path / ".git" / "objects") + half_packed(relay / "objects")
+    kept = git(worker.path, "rev-parse", "HEAD")
+    git(worker.path, "branch", "tmp_obj_1")
+    await worker.prepare()
+    assert not [path for path in left if path.exists()]
+    assert git(worker.path, "rev-parse", "tmp_obj_1") == kept
+    git(worker.path, "fsck", "--full", "--strict")
+
+
+async def test_what_a_killed_packing_left_is_removed_in_use_only_when_nobody_can_be_writing_it(
+    tmp_path: Path,
+) -> None:
+    worker = await Lab(tmp_path).ready()
+    left = half_packed(worker.path / ".git" / "objects")
+    for path in left[1:]:
+        os.utime(path, (time.time() - 2 * WRITTEN_BY,) * 2)
+    await worker.tidy()
+    assert [path for path in left if path.exists()] == left[:1]
