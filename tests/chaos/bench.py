@@ -141,7 +141,7 @@ async def run(plan: Plan, *, act: Act = hurt) -> Verdict:
             await _rest(plan, fleet, history)
         finally:
             teller.cancel()
-        found = await collect(fleet, posted=traffic.posted, notes=history.notes)
+        found = await collect(fleet, posted=traffic.posted, stops=traffic.stops, notes=history.notes)
         counts = told | _counts(fleet, found) | plan.around.counts()
     history.add("bench", "found", found=json.loads(found.model_dump_json()))
     violations = rules.judge(found) | plan.around.judge(found, history=history)

@@ -32,7 +32,7 @@ _CARRIED = "(cherry picked from commit "
 _WRITER = re.compile(r"(\S+) by (\d+)")
 
 
-async def collect(fleet: Fleet, *, posted: list[Posted], notes: list[str]) -> Found:
+async def collect(fleet: Fleet, *, posted: list[Posted], stops: set[str], notes: list[str]) -> Found:
     """Everything the rules look at. The workers have left; engine and dispatchers still answer."""
     threads = {m.thread_id: m.worker for m in posted}
     outcomes: dict[str, str | None] = {}
@@ -54,6 +54,7 @@ async def collect(fleet: Fleet, *, posted: list[Posted], notes: list[str]) -> Fo
         epochs={seat.worker: _epochs(fleet, seat.project) for seat in fleet.seats},
         births=_births(fleet),
         raises=sum(":raise:" in fault for seat in fleet.seats for fault in seat.drawn.values()),
+        stops=tuple(sorted(stops)),
         leftovers=tuple(await leftovers(fleet)),
         notes=tuple(notes),
     )

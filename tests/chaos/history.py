@@ -48,6 +48,7 @@ class Found(_Shape):
     ``epochs``: (epoch, owner) of every commit of a worker's epoch ref, oldest first. ``births``: worker
     process to the epoch it took. ``raises``: how many failpoints may have raised. ``trees``: what stands on a
     thread's branch and conflict branches.
+    ``stops``: threads in which somebody may have asked to stop; None in histories that do not say.
     ``leftovers``: processes, lock files and deliveries that should be gone. ``notes``: what an actor saw
     that must not be.
     """
@@ -60,6 +61,7 @@ class Found(_Shape):
     epochs: dict[str, tuple[tuple[int, str], ...]] = Field(default_factory=dict)
     births: dict[int, int] = Field(default_factory=dict)
     raises: int = 0
+    stops: tuple[str, ...] | None = None
     leftovers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

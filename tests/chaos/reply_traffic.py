@@ -136,6 +136,7 @@ class ReplyTraffic(Traffic):
 
     town: "Town"
     _rooms: dict[str, Room] = field(default_factory=dict)
+    _threads: dict[str, str] = field(default_factory=dict)
     _sent: list[Envelope] = field(default_factory=list)
 
     async def _post(
@@ -160,6 +161,7 @@ class ReplyTraffic(Traffic):
                 sequence=int(row["sequence"]), files=files,
             )
         )  # fmt: skip
+        self._threads[thread] = row["thread_id"]
         self.town.asked.append(
             Asked(message_id=letter.message_id, frontend=room.frontend, address=letter.address, marker=name)
         )
@@ -208,6 +210,7 @@ class ReplyTraffic(Traffic):
     async def _stop(self, client: httpx.AsyncClient, thread: str) -> None:
         room = self._rooms.get(thread)
         if room is not None:
+            self.stops.add(self._threads.get(thread, ""))
             for envelope in room.write("stop", mention=True).envelopes:
                 await self._deliver(client, self.dice, envelope)
             self.history.add(thread, "stop")

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations, pairwise
 
 from contracts.events import FINAL
-from contracts.words import Mode, Outcome
+from contracts.words import Mode, Outcome, StopReason
 from tests.chaos.history import Found, Posted, Seen
 
 _BY = re.compile(r"\[by (\d+)\]")
 _FINAL = {str(type_): str(outcome) for outcome, type_ in FINAL.items()}
 _OWN = "m/"
 _BROKE = "Something went wrong inside the worker"
-_EXCUSES = (_BROKE, "Given up: the worker died")
+_GIVEN_UP = "Given up: the worker died"
+_ATTEMPTS = 3
 
 
 def one_outcome(found: Found) -> Iterator[str]:
@@ -166,8 +167,46 @@ def nothing_odd(found: Found) -> Iterator[str]:
     if len(broke) > found.raises:
         yield f"{len(broke)} turns broke, {found.raises} at failpoints: {[e['message_id'] for e in broke]}"
     for event in failed:
-        if not str(event["data"]["text"]).startswith(_EXCUSES):
+        if not str(event["data"]["text"]).startswith((_BROKE, _GIVEN_UP)):
             yield f"{event['message_id']} failed: {event['data']['text']}"
+    yield from _ended_for_nothing(found)
+    if Outcome.COMPLETED not in found.outcomes.values():
+        yield "nothing was completed: this run proves nothing"
+
+
+def _ended_for_nothing(found: Found) -> Iterator[str]:
+    """Messages given up whose worker did not die three times, stopped ones that nobody asked to stop, and
+    rejected ones: who ends everything at once would keep all other promises."""
+    left = _never_ended(found)
+    for events in found.events.values():
+        for event in events:
+            name, early = event.get("message_id"), left[event.get("message_id", "")] < _ATTEMPTS
+            if early and str(event["data"].get("text", "")).startswith(_GIVEN_UP):
+                yield f"{name} was given up after {left[name]} turns that nobody ended"
+    for message in found.posted:
+        outcome = found.outcomes.get(message.message_id)
+        if outcome == Outcome.REJECTED or (outcome == Outcome.STOPPED and not _may_stop(found, message)):
+            yield f"{message.message_id} in {message.thread_id} is {outcome}, and nobody asked for that"
+
+
+def _never_ended(found: Found) -> Counter[str]:
+    """Message to how often its turn was begun and neither paused nor ended: its worker died, then."""
+    left: Counter[str] = Counter()
+    for event in (e for events in found.events.values() for e in events):
+        name = event.get("message_id") or ""
+        left[name] += event["type"] in ("turn.started", "turn.resumed")
+        # Who waits for the remote to be sure of a lost lease's work has not begun.
+        paused = event["type"] == "turn.interrupted" and event["data"].get("reason") != StopReason.LEASE_LOST
+        left[name] -= paused
+    return left
+
+
+def _may_stop(found: Found, message: Posted) -> bool:
+    """Whether somebody asked for it: in the thread, or by a later message that interrupts."""
+    return found.stops is None or message.thread_id in found.stops or any(
+        other.thread_id == message.thread_id and other.mode is Mode.INTERRUPT
+        and other.sequence > message.sequence for other in found.posted
+    )  # fmt: skip
 
 
 RULES: dict[str, Callable[[Found], Iterator[str]]] = {

@@ -32,13 +32,15 @@ class Manners:
 
 @dataclass(kw_only=True)
 class Traffic:
-    """Posts to the fleet until told to stop. ``posted`` is what was accepted."""
+    """Posts to the fleet until told to stop. ``posted`` is what was accepted, ``stops`` the threads in which
+    somebody asked to stop, accepted or not."""
 
     fleet: Fleet
     history: History
     manners: Manners
     dice: random.Random
     posted: list[Posted] = field(default_factory=list)
+    stops: set[str] = field(default_factory=set)
     over: asyncio.Event = field(default_factory=asyncio.Event)
     open: dict[str, int] = field(default_factory=dict)
 
@@ -133,6 +135,7 @@ class Traffic:
             await asyncio.sleep(_RETRY)
 
     async def _stop(self, client: httpx.AsyncClient, thread: str) -> None:
+        self.stops.add(thread)
         try:
             answer = await client.post(
                 f"http://127.0.0.1:{self.fleet.dispatcher_ports[0]}/v1/threads/{thread}/stop"
