@@ -6,6 +6,7 @@ import os
 import secrets
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tests.chaos.reply_history import told_in
 from tests.chaos.reply_town import Town
 from tests.chaos.reply_villain import REPLY_WEIGHTS
 from tests.chaos.seats import Faults
+from tests.chaos.seeds import asked, keep
 from tests.chaos.soak import soak
 from tests.chaos.split_brain import split
 from tests.chaos.traffic import Manners
@@ -30,13 +32,15 @@ _SHOWN = 12
 
 def main() -> int:
     """The exit status: 0 when every rule held."""
-    given = _parser().parse_args()
+    folder = _home() / "chaos"
+    given, words = asked(options(), sys.argv[1:], folder=folder)
     if given.named:
         return int(pytest.main([str(ROOT / "tests" / "faults"), "-m", "", "--timeout=600", "-v"]))
     if given.judge:
         return _verdict(_judged(given.judge))
     seed = given.seed if given.seed is not None else secrets.randbelow(10**6)
-    home = _home() / "chaos" / str(seed)
+    home = folder / str(seed)
+    keep(words, seed=seed, folder=folder)
     # However it is ended, the fleet is taken down first.
     # A shell that starts this in the background has it ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -47,7 +51,7 @@ def main() -> int:
     for name, count in verdict.counts.items():
         _say(f"  {name:<44}{count:>14}")
     status = _verdict(verdict.violations)
-    _say(f"history: {home / 'history.jsonl'}; again with: ./scripts/chaos --seed {seed} ...")
+    _say(f"history: {home / 'history.jsonl'}; again with: ./scripts/chaos --seed {seed}")
     return status
 
 
@@ -65,7 +69,7 @@ def _verdict(violations: dict[str, list[str]]) -> int:
 
 
 def _plan(given: argparse.Namespace, *, seed: int, home: Path) -> bench.Plan:
-    points = POINTS if given.faults == "all" else tuple(filter(None, given.faults.split(",")))
+    named = tuple(filter(None, given.faults.split(",")))
     return bench.Plan(
         seed=seed,
         home=home,
@@ -78,7 +82,7 @@ def _plan(given: argparse.Namespace, *, seed: int, home: Path) -> bench.Plan:
         real_cli=given.real_cli,
         pace=Pace(lease=given.lease),
         manners=Manners(threads=given.threads),
-        faults=Faults(points=points, acts=tuple(given.acts.split(","))),
+        faults=Faults(points=POINTS if "all" in named else named, acts=tuple(given.acts.split(","))),
     )
 
 
@@ -100,22 +104,37 @@ def _scene(given: argparse.Namespace, plan: bench.Plan) -> tuple[bench.Plan, ben
     return plan, bench.hurt
 
 
-def _parser() -> argparse.ArgumentParser:
+def _some_of(known: Sequence[str]) -> Callable[[str], str]:
+    """Reads a list with commas; argparse tells the text of the error."""
+
+    def read(text: str) -> str:
+        if strange := set(filter(None, text.split(","))) - set(known):
+            raise argparse.ArgumentTypeError(f"{sorted(strange)}; choose from {','.join(known)}")
+        return text
+
+    return read
+
+
+def options() -> argparse.ArgumentParser:
+    """All options of ``./scripts/chaos``."""
     parser = argparse.ArgumentParser(
         prog="scripts/chaos", description="Kills a fleet and checks its promises."
     )
     add = parser.add_argument
     add("--kills", type=int, default=50, help="how many kills (50)")
     add("--minutes", type=float, default=30, help="at most so long (30)")
-    add("--seed", type=int, help="the plan of an earlier run; random without it")
+    add("--seed", type=int, help="the plan of an earlier run (alone: with its options); random without it")
     add("--workers", type=int, default=4, help="worker ids (4)")
     add("--threads", type=int, default=16, help="threads over all workers (16)")
     add("--rivals", type=int, default=2, help="how many worker ids have a second disk (2)")
     add("--dispatchers", type=int, default=1, help="dispatchers (1)")
     add("--every", type=float, default=1.5, help="mean seconds between two faults (1.5)")
     add("--lease", type=float, default=1.0, help="the workers' lease in seconds (1)")
-    add("--faults", default="", metavar="POINTS", help=f"failpoints: all, or some of {','.join(POINTS)}")
-    add("--acts", default="kill,raise,hang", help="what happens at a failpoint (kill,raise,hang)")
+    points, acts = ("all", *POINTS), ("kill", "raise", "hang")
+    told = f"failpoints: all, or some of {','.join(POINTS)}"
+    add("--faults", default="", type=_some_of(points), metavar="POINTS", help=told)
+    told = f"what happens at a failpoint ({','.join(acts)})"
+    add("--acts", default=",".join(acts), type=_some_of(acts), help=told)
     add("--real-cli", action="store_true", help="the bundled Claude Code with the scripted model")
     add("--split-brain", type=int, metavar="N", help="N takeovers by another disk instead of kills")
     add("--interrupts", type=int, metavar="N", help="N messages in three threads of one worker instead")
