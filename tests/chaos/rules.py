@@ -2,8 +2,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import combinations, pairwise
+from typing import Any
 
 from contracts.events import FINAL
 from contracts.words import Mode, Outcome, StopReason
@@ -12,6 +13,7 @@ from tests.chaos.history import Found, Posted, Seen
 _BY = re.compile(r"\[by (\d+)\]")
 _FINAL = {str(type_): str(outcome) for outcome, type_ in FINAL.items()}
 _OWN = "m/"
+_FILE = re.compile(r"(?<![^/])m/[^/]+$")
 _BROKE = "Something went wrong inside the worker"
 _GIVEN_UP = "Given up: the worker died"
 _ATTEMPTS = 3
@@ -53,6 +55,17 @@ def one_commit(found: Found) -> Iterator[str]:
             yield f"{message.message_id} of {message.thread_id} has a commit in {thread}"
     for thread in found.commits:
         yield from _order(found, thread)
+    for thread, events in found.events.items():
+        yield from _answers_in_order(found, thread, events)
+
+
+def _answers_in_order(found: Found, thread: str, events: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Messages that queue are answered in the order of their sequence, also those that changed nothing."""
+    queued = {m.message_id: m.sequence for m in found.posted if m.mode is Mode.QUEUE}
+    done = [e["message_id"] for e in events if e["type"] == "turn.completed" and e["message_id"] in queued]
+    for before, after in pairwise(done):
+        if queued[after] < queued[before]:
+            yield f"in {thread}, {after} ({queued[after]}) is answered behind {before} ({queued[before]})"
 
 
 def _done_before(found: Found, message: Posted) -> bool:
@@ -140,7 +153,7 @@ def _spoken(text: str, births: dict[int, int]) -> list[int]:
 
 
 def work_is_there(found: Found) -> Iterator[str]:
-    """V4: what a completed turn wrote stands on its thread's branch, and on no other thread's."""
+    """V4: what a turn wrote stands on its thread's branch, and on no other thread's."""
     owner = {path: m.thread_id for m in found.posted for path in m.files}
     last = {path: m.message_id for m in found.posted for path in m.files}
     for message in found.posted:
@@ -148,10 +161,32 @@ def work_is_there(found: Found) -> Iterator[str]:
         for path, content in message.files.items() if _completed(found, message) else ():
             if last[path] == message.message_id and tree.get(path) != content:
                 yield f"{path} of {message.thread_id} holds {tree.get(path)!r} instead of {content!r}"
+    for thread, events in found.events.items():
+        for path, content in _told_as_written(events).items():
+            stands = found.trees.get(thread, {}).get(path)
+            if stands != content:
+                yield f"{path} was told as written in {thread} and holds {stands!r} instead of {content!r}"
     for thread, tree in found.trees.items():
         for path in tree:
             if path.startswith(_OWN) and owner.get(path) != thread:
                 yield f"{path} of {owner.get(path)} stands on the branch of {thread}"
+
+
+def _told_as_written(events: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """What turns wrote that the same process ended, whatever their outcome: path to the last content. What a
+    turn had written that died may be on a disk that nobody came back to."""
+    stands: dict[str, str] = {}
+    wrote: dict[str, dict[str, str]] = {}
+    for event in events:
+        name, data = event.get("message_id") or "", event["data"]
+        if event["type"] in ("turn.started", "turn.resumed"):
+            wrote[name] = {}
+        elif event["type"] == "turn.tool" and data["name"] == "Write" and data["state"] == "succeeded":
+            if file := _FILE.search(str(data["input"].get("file_path"))):
+                wrote.setdefault(name, {})[file[0]] = data["input"].get("content")
+        elif event["type"] in _FINAL and "duration_ms" in data:
+            stands |= wrote.get(name, {})
+    return stands
 
 
 def nothing_left(found: Found) -> Iterator[str]:

@@ -191,6 +191,42 @@ def test_a_file_that_is_not_where_it_belongs_breaks_the_fourth_rule(tree: dict[s
     assert broken(trees={"t": tree}) == {"V4"}
 
 
+def test_answers_out_of_order_break_the_second_rule_also_where_nothing_was_changed() -> None:
+    talk = tuple(m.model_copy(update={"files": {}}) for m in (posted("a", 2), posted("b", 1)))
+    nothing: dict[str, Any] = {"commits": {"t": ()}, "trees": {"t": {}}}
+    assert broken(posted=talk, **nothing) == {"V2"}
+    urgent = (talk[0].model_copy(update={"mode": Mode.INTERRUPT}), talk[1])
+    assert broken(posted=urgent, **nothing) == set()
+
+
+@pytest.mark.parametrize("path", ["m/a.txt", "/workspace/chaos/p/m/a.txt"])
+def test_what_a_stopped_turn_wrote_is_lost_only_when_the_turn_died_before_its_end(path: str) -> None:
+    begun = event(0, "turn.started", "a")
+    wrote = event(
+        0, "turn.tool", "a", name="Write", state="succeeded", input={"file_path": path, "content": "a"}
+    )
+    ended = event(0, "turn.stopped", "a", text="Stopped.", duration_ms=1)
+    later = event(0, "turn.stopped", "a", text="Stopped while it was paused.")
+    assert stopped(begun, wrote, ended) == {"V4"}
+    assert stopped(begun, wrote, ended, tree={"m/a.txt": "a"}) == set()
+    assert stopped(begun, wrote, ended, tree={"m/a.txt": "torn"}) == {"V4"}
+    assert stopped(begun, wrote, later) == set()
+    assert stopped(begun, wrote, event(0, "turn.resumed", "a"), ended) == set()
+
+
+def stopped(*events: dict[str, Any], tree: dict[str, str] | None = None) -> set[str]:
+    """The rules that are broken when these events, and b's, are all that became of a."""
+    line = (*LOG[:3], *events, *LOG[6:])
+    numbered = tuple({**each, "id": number} for number, each in enumerate(line, 1))
+    return broken(
+        outcomes={"a": "stopped", "b": "completed"},
+        events={"t": numbered},
+        commits={"t": (commit("2", "b", by=22),)},
+        trees={"t": {"m/b.txt": "b", **(tree or {})}},
+        stops=("t",),
+    )
+
+
 def test_a_leftover_breaks_the_fifth_rule() -> None:
     assert broken(leftovers=("process 1: sleep",)) == {"V5"}
 
