@@ -46,7 +46,7 @@ class Found(_Shape):
     """Everything the rules look at.
 
     ``epochs``: (epoch, owner) of every commit of a worker's epoch ref, oldest first. ``births``: worker
-    process to the epoch it took. ``raises``: how many failpoints may have raised. ``trees``: what stands on a
+    process to the epoch it took. ``raises``: how many failpoints raised. ``trees``: what stands on a
     thread's branch and conflict branches.
     ``stops``: threads in which somebody may have asked to stop; None in histories that do not say.
     ``leftovers``: processes, lock files and deliveries that should be gone. ``notes``: what an actor saw

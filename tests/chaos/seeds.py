@@ -21,7 +21,9 @@ def asked(
 def keep(argv: Sequence[str], *, seed: int, folder: Path) -> None:
     """Write down the words of a run that begins, and set the history of an earlier one aside."""
     folder.mkdir(parents=True, exist_ok=True)
-    _options(folder, seed).write_text(json.dumps([*argv, "--seed", str(seed)]))
+    chosen = ["--seed", str(seed)]
+    words = list(argv) if list(argv[-2:]) == chosen else [*argv, *chosen]
+    _options(folder, seed).write_text(json.dumps(words))
     history = folder / str(seed) / "history.jsonl"
     if history.is_file():
         places = (folder / f"{seed}.earlier-{number}.jsonl" for number in range(1, 10_000))

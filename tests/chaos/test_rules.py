@@ -1,10 +1,12 @@
 """Each rule of the chaos bench holds on a good history and fails on one that breaks it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contracts.words import Mode
+from tests.chaos.collect import raised
 from tests.chaos.history import Found, Posted, Seen
 from tests.chaos.rules import judge
 
@@ -240,6 +242,13 @@ def test_a_turn_that_failed_through_our_own_fault_breaks_the_sixth_rule(text: st
 
 def test_a_turn_that_broke_at_a_failpoint_is_excused() -> None:
     assert failing("Something went wrong inside the worker; its log says what.", raises=1) == set()
+
+
+def test_only_failpoints_that_raised_are_an_excuse(tmp_path: Path) -> None:
+    (tmp_path / "p0-0001.log").write_text('{"exception": "contracts.faults.FaultRaised: pushed"}\n' * 2)
+    (tmp_path / "p0-0002.log").write_text('{"action": "worker_ready"}\n')
+    (tmp_path / "dispatcher-8080.log").write_text("FaultRaised: dispatcher_sent\n")
+    assert raised(tmp_path) == 1
 
 
 GIVEN_UP = "Given up: the worker died 3 times while it worked on this message."
