@@ -79,6 +79,15 @@ class World:
         self.queue: list[Key] = []
         """Pointers that nobody holds; real ones come in any order, and more than once."""
         self.commit_outcomes: dict[str, Outcome] = {}
+        self.broken: list[str] = []
+        """What the worker did to a port that it must not. It catches what a port raises, like all that breaks
+        in a turn, so a test has to look here."""
+
+    def must(self, holds: bool, otherwise: str) -> None:
+        """Note what must not be, and fail whoever did it."""
+        if not holds:
+            self.broken.append(otherwise)
+            raise AssertionError(otherwise)
 
     def post(self, thread: str, *, mode: Mode = Mode.QUEUE) -> Key:
         """A message is recorded."""
@@ -141,19 +150,19 @@ class MemoryLedger:
     async def lift(self, record: OpenRecord, *, stack: tuple[ThreadId, ...]) -> None:
         await self._fenced()
         key = Key(record.thread_id, record.sequence)
-        assert not self._world.open[key].lifted, "lifted twice"
+        self._world.must(not self._world.open[key].lifted, "lifted twice")
         self._world.open[key] = record.model_copy(update={"lifted": True})
         self._world.stack = stack
 
     async def append(self, thread_id: ThreadId, drafts: Sequence[Draft]) -> None:
         await self._fenced()
-        assert all(d.thread_id == thread_id for d in drafts)
+        self._world.must(all(d.thread_id == thread_id for d in drafts), "an event in another thread's log")
         self._world.events += drafts
 
     async def update(self, record: OpenRecord, drafts: Sequence[Draft]) -> None:
         await self._fenced()
         key = Key(record.thread_id, record.sequence)
-        assert key in self._world.open, "a turn with an outcome was written again"
+        self._world.must(key in self._world.open, "a turn with an outcome was written again")
         self._world.open[key] = record
         self._world.events += drafts
 
@@ -166,13 +175,23 @@ class MemoryLedger:
         cost_usd: float = 0.0,
     ) -> None:
         await self._fenced()
+        self._check_done([e.record for e in endings if e.outcome is Outcome.COMPLETED])
         for ending in endings:
             key = Key(ending.record.thread_id, ending.record.sequence)
-            assert key not in self._world.outcomes, "two outcomes"
+            self._world.must(key not in self._world.outcomes, "two outcomes")
             self._world.outcomes[key] = ending.outcome
             del self._world.open[key]
         self._world.stack = stack
         self._world.events += drafts
+
+    def _check_done(self, done: Sequence[OpenRecord]) -> None:
+        """Completed: the work is committed, and what waited its turn before it is answered."""
+        self._world.must(not (done and self._world.dirty), "completed, and the work is in no commit")
+        ends = {Key(r.thread_id, r.sequence) for r in done}
+        waits = {k for k, r in self._world.open.items() if r.mode is Mode.QUEUE} - ends
+        for record in (r for r in done if r.mode is Mode.QUEUE):
+            before = [k for k in waits if k.thread_id == record.thread_id and k.sequence < record.sequence]
+            self._world.must(not before, f"{record.message_id} was done before {before}")
 
     async def clear_stop(self, *, thread_id: ThreadId, through: int) -> None:
         await self._fenced()
@@ -193,7 +212,7 @@ class MemoryWorkspace:
     async def prepare(self) -> None:
         await asyncio.sleep(0)
         world = self._world
-        assert not world.alive, "the tree was touched while processes of a turn were alive"
+        world.must(not world.alive, "the tree was touched while processes of a turn were alive")
         if world.current is not None and world.dirty:
             self._commit(world.current, ())
 
@@ -212,8 +231,8 @@ class MemoryWorkspace:
         self, thread_id: ThreadId, message_ids: tuple[str, ...], outcome: Outcome = Outcome.COMPLETED
     ) -> str:
         world = self._world
-        assert not world.alive, "a commit while processes of the turn were alive"
-        assert world.current == thread_id, "a commit on the branch of another thread"
+        world.must(not world.alive, "a commit while processes of the turn were alive")
+        world.must(world.current == thread_id, "a commit on the branch of another thread")
         branch = world.branch(thread_id)
         branch.commits.append((world.sha(), message_ids, branch.files | world.dirty))
         world.dirty = set()
@@ -225,9 +244,9 @@ class MemoryWorkspace:
     ) -> Checkout:
         await asyncio.sleep(0)
         world = self._world
-        assert self._epoch == world.epoch or not world.alive
-        assert not world.dirty or world.current == thread_id, (
-            "a switch with another thread's work in the tree"
+        world.must(self._epoch == world.epoch or not world.alive, "a switch of an owner that was replaced")
+        world.must(
+            not world.dirty or world.current == thread_id, "a switch with another thread's work in the tree"
         )
         world.current = thread_id
         return Checkout(branch=names.branch(thread_id), head=world.branch(thread_id).head, created=False)
@@ -303,7 +322,9 @@ class MemoryRun:
 
     def work(self) -> None:
         """Say something and change a file."""
-        assert self._world.current == self.turn.thread_id, "Claude Code works on another thread's branch"
+        self._world.must(
+            self._world.current == self.turn.thread_id, "Claude Code works on another thread's branch"
+        )
         self._world.dirty.add(f"{self.turn.thread_id}.txt")
         self._events.put_nowait(Text(text="working "))
 
@@ -342,9 +363,11 @@ class MemoryAgent:
 
     async def start(self, turn: AgentTurn) -> MemoryRun:
         await asyncio.sleep(0)
-        assert not self._world.alive, "two Claude Codes at once"
+        self._world.must(not self._world.alive, "two Claude Codes at once")
         if turn.prompt_id is not None:
-            assert (turn.session_id, turn.prompt_id) not in self._world.remembered, "a text was said twice"
+            self._world.must(
+                (turn.session_id, turn.prompt_id) not in self._world.remembered, "a text was said twice"
+            )
             self._world.remembered.add((turn.session_id, turn.prompt_id))
         return MemoryRun(self._world, turn)
 
@@ -391,7 +414,9 @@ class MemoryInbox:
 
     def settle(self, *, open_keys: Collection[tuple[ThreadId, int]], before: float) -> None:
         done = [h for h in self.held if h[1] < before and h[0] not in open_keys]
-        assert all(k in self._world.outcomes for k, _ in done), "a delivery without outcome was deleted"
+        self._world.must(
+            all(k in self._world.outcomes for k, _ in done), "a delivery without outcome was deleted"
+        )
         self.held = [h for h in self.held if h not in done]
 
 

@@ -256,6 +256,10 @@ class Core(RuleBasedStateMachine):
         assert set(told) == {self.world.messages[k].id for k in self.world.outcomes}
 
     @invariant()
+    def no_port_was_used_as_it_must_not_be(self) -> None:
+        assert self.world.broken == []
+
+    @invariant()
     def one_commit_for_each_message(self) -> None:
         for branch in [*self.world.local.values(), *self.world.remote.values()]:
             ids = Counter(i for _, message_ids, _ in branch.commits for i in message_ids)
@@ -291,6 +295,7 @@ class Core(RuleBasedStateMachine):
                 self.deliver(key)
             self.steps(150)
             assert not self.process.inbox.held, "a delivery of what is answered was not deleted"
+            self.no_port_was_used_as_it_must_not_be()
             self.one_final_event_for_each_outcome_and_no_other()
             self.one_commit_for_each_message()
         finally:
