@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.engine import wait_until
-from tests.faults.lab import FaultLab, answered_once, fault_lab, kill_group, locks
+from tests.faults.lab import FaultLab, answered_once, fault_lab, kill_group, locks, until_there
 from tests.integration.worker_lab import git
 
 pytestmark = pytest.mark.slow
@@ -89,4 +89,23 @@ def test_wherever_the_turn_was(lab: FaultLab, tmp_path: Path, fault: str) -> Non
     answered_once(lab, "b", 1)
     assert lab.tree("thread-a").keys() >= {"a.txt", "b.txt"}
     assert "c.txt" not in lab.tree("thread-a")
+    assert locks(lab.checkout()) == []
+
+
+@pytest.mark.parametrize("point", ["interrupted", "checkpointed"])
+def test_while_it_made_way_for_another_thread(lab: FaultLab, tmp_path: Path, point: str) -> None:
+    doomed = lab.begin(BRANCHLINE_FAULT=f"{point}:kill")
+    go = tmp_path / "go"
+    lab.post("a", 1, f"do: write a.txt one\n{until_there(go)}\ndo: write b.txt two")
+    lab.wait_for("a", "turn.tool", count=3)
+    lab.post("b", 1, "do: write c.txt three")
+    assert doomed.wait(timeout=60) == -9
+    assert lab.events("a", "turn.interrupted") == [], "it died before it had said so"
+    go.touch()
+    lab.begin()
+    answered_once(lab, "b", 1)
+    answered_once(lab, "a", 1)
+    assert lab.tree("thread-a").keys() >= {"a.txt", "b.txt"}
+    assert lab.tree("thread-b").keys() - lab.tree("thread-a").keys() == {"c.txt"}
+    assert len(lab.remote_commits("a-1")) == 1
     assert locks(lab.checkout()) == []
