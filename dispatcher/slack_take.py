@@ -57,7 +57,7 @@ class SlackTaking:
         """Do what was asked, for good. Raises Unavailable: then Slack is to send it again."""
         match meaning:
             case Said():
-                return await self._said(meaning)
+                return self._answered(meaning, await self._said(meaning))
             case Changed():
                 return await self._changed(meaning)
             case Pressed():
@@ -88,6 +88,13 @@ class SlackTaking:
                 return [whisper(said, told)]
             case _:
                 return await self._work(said, thread=thread, user=user)
+
+    def _answered(self, said: Said, asides: list[Aside]) -> list[Aside]:
+        """Without the sentences if its author has got some: two events tell of a mention in a thread, and
+        Slack sends again what it believes lost."""
+        if not any(aside.text for aside in asides) or self._is_first(said.message_id):
+            return asides
+        return [aside for aside in asides if not aside.text]
 
     async def _work(self, said: Said, *, thread: Goal, user: str) -> list[Aside]:
         try:
@@ -164,13 +171,15 @@ class SlackTaking:
 
     def _once(self, spot: Said | Changed, text: str) -> list[Aside]:
         """Say it, unless this person was told the same in this Slack thread before."""
-        key = f"{spot.address} {spot.user} {text}"
+        return [whisper(spot, text)] if self._is_first(f"{spot.address} {spot.user} {text}") else []
+
+    def _is_first(self, key: str) -> bool:
         if key in self._told:
-            return []
+            return False
         self._told[key] = None
         if len(self._told) > _REMEMBERED:
             self._told.popitem(last=False)
-        return [whisper(spot, text)]
+        return True
 
 
 def whisper(spot: Said | Changed | Pressed, text: str) -> Aside:

@@ -126,6 +126,21 @@ async def test_help_and_status_are_whispered_and_recorded_nowhere(site: Lab) -> 
     assert len(await site.recorded(first)) == 1
 
 
+async def test_a_word_with_a_mention_in_a_thread_is_answered_once_although_two_events_tell_of_it(
+    site: Lab,
+) -> None:
+    first = await site.says(f"{MENTION} make it blue")
+    for word in ("status", "help"):
+        _, events = site.slack.says(channel=CHANNEL, user=BOB, text=f"{MENTION} {word}", thread_ts=first.ts)
+        assert [event["event"]["type"] for event in events] == ["app_mention", "message"]
+        for event in events:
+            await site.send(event)
+            await site.send(event, retry=1)
+    await site.says(f"{MENTION} status", user=BOB, root=first.ts)
+    await until(lambda: len(site.whispers(to=BOB)) >= 3)
+    assert ["received" in told for told in site.whispers(to=BOB)] == [True, False, True]
+
+
 async def test_stop_ends_what_was_written_before_it_however_often_it_is_sent(site: Lab) -> None:
     first = await site.says(f"{MENTION} one")
     await site.says("two", root=first.ts)
