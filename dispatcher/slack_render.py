@@ -78,13 +78,14 @@ class SlackDialect:
             yield _living(message, _unfinished(message, view, self._now()), eyes, final=message.is_over)
             return
         blocks, whole = answer(_answer_text(message), limit=MESSAGE_LIMIT)
+        head = [_headline(message), *_elsewhere(message), *_tasks(message.tasks)]
         end = [*_asides(message.final), context(_proof(message.final, view)), *_buttons(message, view)]
         if whole and len(str(blocks)) <= SHORT:
-            told = [_headline(message), *_tasks(message.tasks), *blocks, *end]
+            told = [*head, *blocks, *end]
             yield _living(message, told, eyes, final=True, said=_answer_text(message))
             return
         below = "The answer is below." if blocks else "The answer is in the file below."
-        yield _living(message, [_headline(message), *_tasks(message.tasks), context(below)], eyes)
+        yield _living(message, [*head, context(below)], eyes)
         yield from _long(message, blocks=blocks, whole=whole, end=end)
 
 
@@ -133,13 +134,18 @@ def _living(
 
 def _unfinished(message: MessageView, view: ThreadView, now: datetime) -> list[Block]:
     if message.together_with:
-        return [section(_together(message, view))]
-    told = [section(_stage(message, view, now))]
-    if message.frontend is not Frontend.SLACK:
-        told.append(context(f"{escape(message.author.name)}, elsewhere: {escape(short(message.text))}"))
+        return [section(_together(message, view)), *_elsewhere(message)]
+    told = [section(_stage(message, view, now)), *_elsewhere(message)]
     if message.step is not None:
         told.append(context(f"▸ {_step(message.step)}"))
     return [*told, *_tasks(message.tasks), *_buttons(message, view)]
+
+
+def _elsewhere(message: MessageView) -> list[Block]:
+    """Who asked what, of a message that does not stand in this Slack thread."""
+    if message.frontend is Frontend.SLACK:
+        return []
+    return [context(f"{escape(message.author.name)}, elsewhere: {escape(short(message.text))}")]
 
 
 def _together(message: MessageView, view: ThreadView) -> str:

@@ -171,6 +171,26 @@ def test_a_message_from_elsewhere_is_quoted_and_gets_no_reaction() -> None:
     assert post.reactions == ()
 
 
+@pytest.mark.parametrize("text", ["Short.", "A long one. " * 400], ids=["short", "long"])
+def test_what_was_asked_elsewhere_still_stands_above_its_answer(text: str) -> None:
+    other = message(message_id=MessageId("x1"), frontend=Frontend.WEB, text="from the <page>", **done(text))
+    first, *_ = wanted(other)
+    assert "ada, elsewhere: from the &lt;page&gt;" in letters(first)
+    assert "elsewhere" not in letters(wanted(message(**done(text)))[0])
+
+
+def test_what_was_asked_elsewhere_and_passed_on_is_named() -> None:
+    beside = message(1, stage=Stage.RUNNING, started=START)
+    other = message(
+        2,
+        message_id=MessageId("x1"),
+        frontend=Frontend.WEB,
+        text="and green",
+        together_with=beside.message_id,
+    )
+    assert "ada, elsewhere: and green" in letters(wanted(beside, other)[1])
+
+
 @pytest.mark.parametrize(
     ("markdown", "mrkdwn"),
     [
