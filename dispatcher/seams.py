@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from contracts.places import LinkKind
+from contracts.places import LinkKind, LinkRecord
 from contracts.records import ThreadRecord
 from contracts.words import Frontend, ThreadId, WorkerId
 from dispatcher.ingest import Post, Stopping
@@ -30,6 +30,9 @@ class People(Protocol):
 
     async def project_of(self, kind: LinkKind, name: str) -> str | None:
         """The project behind an outside name."""
+
+    async def link(self, kind: LinkKind, name: str) -> LinkRecord | None:
+        """The link of an outside name, which says who made it."""
 
 
 class Places(Protocol):

@@ -69,12 +69,12 @@ class Admission:
         """The thread this is for. Raises No for somebody who may not write there."""
         row = await self._row(at[1]) if at else None
         if at and row:
-            self._check(user=user, project=row.project)
+            await self._check(spot, user=user, project=row.project)
             return Goal(worker=at[0], thread_id=at[1], project=row.project, known=True)
         project = await self._project(spot, user=user)
         worker = route.worker_of(name=project, project=self._settings.projects[project], user=user).worker_id
         if at is not None and at[0] != worker:
-            return await self._begun_by_another(at, user=user)
+            return await self._begun_by_another(spot, at, user=user)
         thread_id = at[1] if at else new_thread_id()
         return Goal(worker=worker, thread_id=thread_id, project=project, known=False)
 
@@ -84,13 +84,15 @@ class Admission:
             return (await self._ingest.thread(thread_id))[1]
         return None
 
-    async def _begun_by_another(self, at: tuple[WorkerId, ThreadId], *, user: str) -> Goal:
+    async def _begun_by_another(
+        self, spot: Said | Pressed, at: tuple[WorkerId, ThreadId], *, user: str
+    ) -> Goal:
         """Somebody else's first message is being recorded at this moment, or was lost."""
         for _ in range(_LOOKS):
             await asyncio.sleep(_LOOK_SECONDS)
             row = await self._row(at[1])
             if row is not None:
-                self._check(user=user, project=row.project)
+                await self._check(spot, user=user, project=row.project)
                 return Goal(worker=at[0], thread_id=at[1], project=row.project, known=True)
         raise No(words.LOST)
 
@@ -100,7 +102,7 @@ class Admission:
             project = self._chosen(spot, user=user)
         if project is None or project not in self._settings.projects:
             raise No(words.no_project(team=spot.team, channel=spot.channel))
-        self._check(user=user, project=project)
+        await self._check(spot, user=user, project=project)
         return project
 
     def _chosen(self, said: Said, *, user: str) -> str:
@@ -112,9 +114,21 @@ class Admission:
             raise No(words.which_project(theirs))
         return theirs[0]
 
-    def _check(self, *, user: str, project: str) -> None:
-        if project not in projects_of(self._settings, user=user):
+    async def _check(self, spot: Said | Pressed, *, user: str, project: str) -> None:
+        theirs = project in projects_of(self._settings, user=user)
+        if not theirs and not await self._is_let_in(spot, user=user, project=project):
             raise No(words.not_yours(project=project))
+
+    async def _is_let_in(self, spot: Said | Pressed, *, user: str, project: str) -> bool:
+        """Whether a person has linked somebody whom the file does not know: they may work in the channels of
+        projects. A link of the file that is left over from an older one lets nobody in."""
+        if user in self._settings.fleet.user:
+            return False
+        link = await self._people.link(LinkKind.SLACK_USER, f"{spot.team}/{spot.user}")
+        if link is None or link.source != "person" or link.target != user:
+            return False
+        channel = f"{spot.team}/{spot.channel}"
+        return await self._people.project_of(LinkKind.SLACK_CHANNEL, channel) == project
 
 
 def projects_of(settings: Settings, *, user: str) -> tuple[str, ...]:

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from contracts import records
+from contracts.places import LinkKind, LinkRecord, link_key
 from contracts.words import Frontend, Mode, Outcome, ThreadId, WorkerId
+from dispatcher.people import People
 from fleet.standin.slack_world import BOT_USER, TEAM
+from tests.integration import replies_lab
 from tests.integration.slack_lab import (
     ADA,
     BOB,
@@ -97,6 +100,37 @@ async def test_strangers_unlinked_channels_and_foreign_projects_are_told_so_once
     assert f"branchline link slack-user {TEAM}/{EVE} NAME" in site.whispers(to=EVE)[0]
     assert f"branchline link slack-channel {TEAM}/{UNKNOWN} PROJECT" in site.whispers(to=ADA)[0]
     assert "project shop" in site.whispers(to=BOB)[0]
+
+
+async def test_somebody_who_was_linked_while_it_runs_works_in_the_channels_of_projects(site: Lab) -> None:
+    people = People(site.records.clients.dynamodb, table=replies_lab.TABLE)
+    await people.add(LinkKind.SLACK_USER, f"{TEAM}/{EVE}", "mona")
+    first = await site.says(f"{MENTION} make it blue", user=EVE)
+    await site.says("and green", user=EVE, root=first.ts)
+    begun = await site.says(f"{MENTION} make it red")
+    await site.says("and yellow", user=EVE, root=begun.ts)
+    assert [m.author.name for m in await site.recorded(first)] == ["mona", "mona"]
+    assert (await site.thread(first))[0] == "local-site-mona"
+    assert [m.author.name for m in await site.recorded(begun)] == ["ada", "mona"]
+
+
+async def test_a_link_gives_nobody_in_slack_more_than_file_and_channel_do(site: Lab) -> None:
+    people = People(site.records.clients.dynamodb, table=replies_lab.TABLE)
+    await people.add(LinkKind.SLACK_USER, f"{TEAM}/{EVE}", "bob")
+    await site.says(f"{MENTION} as bob, whom the file gives no shop", channel=OTHER, user=EVE)
+    await people.add(LinkKind.SLACK_USER, f"{TEAM}/{EVE}", "mona")
+    site.slack.world.open("D0EVE", direct=True)
+    await site.says("[shop] where no channel says which project", channel="D0EVE", user=EVE)
+    left = LinkRecord(kind=LinkKind.SLACK_USER, name=f"{TEAM}/{EVE}", target="mona", source="file")
+    await site.records.clients.dynamodb.put_item(
+        TableName=replies_lab.TABLE, Item=left.write(link_key(left.kind, left.name))
+    )
+    await site.says(f"{MENTION} by a link that an older file left behind", user=EVE)
+    assert await site.nothing_recorded()
+    await until(lambda: len(site.whispers(to=EVE)) == 3)
+    assert "project shop" in site.whispers(to=EVE)[0]
+    assert "no project yet" in site.whispers(to=EVE)[1]
+    assert "project site" in site.whispers(to=EVE)[2]
 
 
 async def test_a_direct_message_goes_to_the_only_project_or_to_the_one_it_names(site: Lab) -> None:
