@@ -29,7 +29,7 @@ def stranger(*, team: str, user: str) -> str:
     """For somebody whom no link names."""
     return (
         "I do not know you yet, so I have done nothing. Ask whoever runs Branchline to let you in with"
-        f" `branchline link slack-user {team}/{user} NAME`."
+        f" `branchline link add slack-user {team}/{user} NAME`."
     )
 
 
@@ -37,7 +37,7 @@ def no_project(*, team: str, channel: str) -> str:
     """For a channel that no link names."""
     return (
         "This channel belongs to no project, so I have done nothing. Ask whoever runs Branchline to link it"
-        f" with `branchline link slack-channel {team}/{channel} PROJECT`."
+        f" with `branchline link add slack-channel {team}/{channel} PROJECT`."
     )
 
 

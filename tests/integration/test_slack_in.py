@@ -97,8 +97,8 @@ async def test_strangers_unlinked_channels_and_foreign_projects_are_told_so_once
     await site.says(f"{MENTION} hello", channel=OTHER, user=BOB)
     assert await site.nothing_recorded()
     await until(lambda: len(site.slack.world.whispers) == 3)
-    assert f"branchline link slack-user {TEAM}/{EVE} NAME" in site.whispers(to=EVE)[0]
-    assert f"branchline link slack-channel {TEAM}/{UNKNOWN} PROJECT" in site.whispers(to=ADA)[0]
+    assert f"branchline link add slack-user {TEAM}/{EVE} NAME" in site.whispers(to=EVE)[0]
+    assert f"branchline link add slack-channel {TEAM}/{UNKNOWN} PROJECT" in site.whispers(to=ADA)[0]
     assert "project shop" in site.whispers(to=BOB)[0]
 
 

@@ -1,13 +1,16 @@
 """Small rules of the Slack frontend: when it is on, who may use what, where a commit is shown."""
 
+import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from dispatcher.settings import Settings
 from dispatcher.slack_admit import projects_of
 from dispatcher.slack_settings import SlackSettings
-from dispatcher.slack_words import commit_link
+from dispatcher.slack_words import commit_link, no_project, stranger
+from fleet.link import app as link_app
 
 
 @pytest.mark.parametrize(
@@ -50,6 +53,15 @@ def test_a_configured_user_may_use_what_the_file_says(
     file.write_text('[project.a]\nrepo = "r"\n[project.b]\nrepo = "r"\n[user.ada]\nprojects = ["b"]\n')
     monkeypatch.setenv("BRANCHLINE_CONFIG", str(file))
     assert projects_of(Settings(), user="ada") == ("b",)
+
+
+@pytest.mark.parametrize(
+    "told", [stranger(team="T1", user="U1"), no_project(team="T1", channel="C1")], ids=["person", "channel"]
+)
+def test_the_command_that_somebody_is_told_to_ask_for_is_one_that_there_is(told: str) -> None:
+    (command,) = re.findall(r"`branchline link ([^`]+)`", told)
+    result = CliRunner().invoke(link_app, [*command.split(), "--help"])
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize(
