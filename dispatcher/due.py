@@ -59,6 +59,11 @@ def settled(place: PlaceRecord, *, wanted: Sequence[Wanted], view: ThreadView) -
     return _counted(place, view=view, done=done, shown=place.shown if left else view.last)
 
 
+def fades(wanted: Sequence[Wanted]) -> float | None:
+    """Seconds until one of these posts looks different by itself, as an elapsed time does; None for never."""
+    return min((post.fresh for post in wanted if post.fresh is not None), default=None)
+
+
 def is_finished(place: PlaceRecord, *, view: ThreadView) -> bool:
     """Whether every message of the thread is done here."""
     return all(place.is_done(m.message_id, sequence=m.sequence) for m in view.messages)

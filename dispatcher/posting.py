@@ -20,7 +20,7 @@ class Wanted:
 
     ``body`` is JSON of the dialect's own; equal bodies are not posted again. ``final``: once this stands,
     the message with ``message_id`` is answered there. ``at_once``: a change of state, not held back for the
-    rate of edits.
+    rate of edits. ``fresh``: for so many seconds it looks right if nothing happens; None: for ever.
     """
 
     key: str
@@ -28,6 +28,7 @@ class Wanted:
     message_id: MessageId | None = None
     final: bool = False
     at_once: bool = False
+    fresh: float | None = None
     reactions: tuple[str, ...] = field(default=())
 
 

@@ -30,6 +30,8 @@ SHORT = 1800
 _TASKS_SHOWN = 20
 _ASIDE = 300
 _NOTICE = 150
+_TICK_SECONDS, _LATE_TICK_SECONDS = 20.0, 60.0
+_YOUNG = timedelta(minutes=10)
 _MARKS = {"pending": "☐", "in_progress": "▸", "completed": "☑"}
 _HEADLINES = {
     Stage.COMPLETED: ":white_check_mark: Done",
@@ -75,7 +77,10 @@ class SlackDialect:
         channel = place.address.split("/")[1]
         eyes = (EYES,) if ts_of(message.message_id, channel=channel) else ()
         if message.final is None or message.together_with:
-            yield _living(message, _unfinished(message, view, self._now()), eyes, final=message.is_over)
+            unfinished = _living(
+                message, _unfinished(message, view, self._now()), eyes, final=message.is_over
+            )
+            yield replace(unfinished, fresh=_fresh(message, self._now()))
             return
         blocks, whole = answer(_answer_text(message), limit=MESSAGE_LIMIT)
         head = [_headline(message), *_elsewhere(message), *_tasks(message.tasks)]
@@ -108,6 +113,13 @@ def _long(message: MessageView, *, blocks: list[Block], whole: bool, end: list[B
             final=True,
             at_once=True,
         )
+
+
+def _fresh(message: MessageView, now: datetime) -> float | None:
+    """For how long the elapsed time may stand in silence: edits for a mere clock must stay few."""
+    if message.stage is not Stage.RUNNING or message.started is None or message.together_with:
+        return None
+    return _TICK_SECONDS if now - message.started < _YOUNG else _LATE_TICK_SECONDS
 
 
 def _living(

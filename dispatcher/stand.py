@@ -110,7 +110,7 @@ class _Visit:
         after = due.settled(self.place, wanted=wanted, view=self._view)
         if (after.through, after.done) != (self.place.through, self.place.done):
             await self._save(after)
-        return again
+        return again if again is not None else due.fades(wanted)
 
     async def _make_all(self, posts: list[Wanted]) -> float | None:
         """New posts in their order; of the edits the one that is due most. Seconds until the next edit."""

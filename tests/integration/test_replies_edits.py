@@ -1,12 +1,16 @@
-"""Edits by several consumers: none that comes late undoes a later one, none that got lost is believed."""
+"""Edits by several consumers: none that comes late undoes a later one, none that got lost is believed.
+And those that only a clock asks for: few."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from contracts.words import MessageId, ThreadId
 from dispatcher.replies import Replies
+from dispatcher.slack_render import SlackDialect
 from dispatcher.stand import TAKE_OVER_SECONDS
 from tests.fakes.poster import MemoryPoster
 from tests.integration.replies_lab import WORKER, Clock, Lab, lab, look_until_done, pointer
@@ -148,3 +152,26 @@ async def interrupted(site: Lab, message_id: MessageId) -> None:
     """The turn is paused."""
     more = {"reason": "preempted", "by_thread": "b"}
     await site.tell("a", message_id, "turn.interrupted", text="Another thread is first.", **more)
+
+
+async def test_the_elapsed_time_goes_on_in_silence_and_costs_no_more_than_three_edits_a_minute(
+    site: Lab, clock: Clock
+) -> None:
+    poster, begun = MemoryPoster(at=clock), datetime.now(UTC)
+    dialect = SlackDialect(now=lambda: begun + timedelta(seconds=clock() - 1000))
+    message_id = await site.message("a", 1)
+    await site.show("a", P)
+    await site.start("a", message_id)
+    replies = site.replies(poster, clock=clock, dialect=dialect)
+    waits = []
+    while clock() < 1180:
+        wait = await replies.look(pointer("a"))
+        assert wait is not None, "nobody would look again before something happens"
+        waits.append(wait)
+        clock.tick(wait)
+    edits = [at for call, at in poster.times if call == "update"]
+    assert 7 <= len(edits) <= 9
+    assert min(b - a for a, b in itertools.pairwise(edits)) >= 20
+    assert "2 min" in str(poster.body(P, f"living:{message_id}")["blocks"])
+    await site.answer("a", message_id)
+    await look_until_done(replies, "a", clock=clock)

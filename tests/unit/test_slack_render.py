@@ -102,6 +102,17 @@ def test_work_shows_tasks_with_their_states_the_step_and_the_elapsed_time() -> N
     assert not post.final
 
 
+@pytest.mark.parametrize(("seconds", "fresh"), [(0, 20), (599, 20), (600, 60), (90_000, 60)])
+def test_only_what_is_worked_on_looks_different_by_itself_and_old_work_more_seldom(
+    seconds: float, fresh: float
+) -> None:
+    running = message(stage=Stage.RUNNING, started=START)
+    together = running.model_copy(update={"together_with": MessageId("m0")})
+    others = (together, message(), message(stage=Stage.PAUSED, started=START), message(**done()))
+    assert wanted(running, seconds=seconds)[0].fresh == fresh
+    assert [wanted(other, seconds=seconds)[0].fresh for other in others] == [None] * 4
+
+
 def test_an_interruption_and_the_return_are_said_where_the_work_is_shown() -> None:
     paused = message(stage=Stage.PAUSED, note="Paused for thread b.")
     resumed = message(stage=Stage.RUNNING, started=START, note="Going on.")
