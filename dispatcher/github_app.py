@@ -74,12 +74,17 @@ class GitHubApp:
 
         Raises Later, and Undeliverable when the App is not installed there or may not do this.
         """
-        key = (repo.lower(), ",".join(sorted(permissions)))
+        key = _key(repo, permissions)
         async with self._locks.setdefault(key, asyncio.Lock()):
             kept = self._kept.get(key)
             if kept is None or kept.until <= time.monotonic():
                 kept = self._kept[key] = await self._mint(repo, permissions)
             return kept.token
+
+    def kept(self, repo: str, *, permissions: Mapping[str, str]) -> Token | None:
+        """The token that is kept, if there is one, however old."""
+        kept = self._kept.get(_key(repo, permissions))
+        return kept.token if kept else None
 
     def forget(self, repo: str) -> None:
         """Mint anew next time: GitHub does not accept what is kept for this repository."""
@@ -104,6 +109,10 @@ class GitHubApp:
         owner, _, name = repo.partition("/")
         found = await self._api.getitem("/repos/{owner}/{name}/installation", {"owner": owner, "name": name})
         return cast(dict[str, Any], found)
+
+
+def _key(repo: str, permissions: Mapping[str, str]) -> tuple[str, str]:
+    return repo.lower(), ",".join(sorted(permissions))
 
 
 def _granted(permissions: Mapping[str, str], *, of: Mapping[str, str] | None) -> dict[str, str]:

@@ -302,10 +302,20 @@ async def test_a_token_that_was_revoked_is_minted_again(
 ) -> None:
     made = await poster.create(PLACE, wanted())
     github.grants.clear()
-    with pytest.raises(Undeliverable):
+    await poster.update(PLACE, made, wanted("x"))
+    assert "x" in talk.comments[0].body
+    github.grants.clear()
+    assert await poster.find(PLACE, STICKY) == made
+
+
+async def test_a_new_token_that_is_not_accepted_either_makes_the_place_undeliverable(
+    github: GitHubStandin, poster: GitHubPoster, talk: Talk
+) -> None:
+    made = await poster.create(PLACE, wanted())
+    github.fail("PATCH .*", times=2, status=401, message="Bad credentials")
+    with pytest.raises(Undeliverable, match="Bad credentials"):
         await poster.update(PLACE, made, wanted("x"))
-    await poster.update(PLACE, made, wanted("y"))
-    assert "y" in talk.comments[0].body
+    assert github.count("access_tokens") == 2
 
 
 async def test_the_standin_wants_a_real_proof_of_the_app(github: GitHubStandin, repo: Repo) -> None:
