@@ -48,6 +48,7 @@ class SlackTaking:
         self, *, settings: Settings, ingest: Intake, people: People, places: Places, log: Log
     ) -> None:
         self._admission = Admission(settings=settings, ingest=ingest, people=people)
+        self._projects = settings.projects
         self._ingest = ingest
         self._places = places
         self._log = log
@@ -57,7 +58,7 @@ class SlackTaking:
         """Do what was asked, for good. Raises Unavailable: then Slack is to send it again."""
         match meaning:
             case Said():
-                return self._answered(meaning, await self._said(meaning))
+                return self._answered(meaning, await self._said(self._meant(meaning)))
             case Changed():
                 return await self._changed(meaning)
             case Pressed():
@@ -88,6 +89,13 @@ class SlackTaking:
                 return [whisper(said, told)]
             case _:
                 return await self._work(said, thread=thread, user=user)
+
+    def _meant(self, said: Said) -> Said:
+        """With the brackets at its beginning back in the text, when they name no project."""
+        if said.project is None or said.project in self._projects:
+            return said
+        text = f"[{said.project}] {said.text}".rstrip()
+        return said.model_copy(update={"text": text, "asks": Asks.WORK, "project": None})
 
     def _answered(self, said: Said, asides: list[Aside]) -> list[Aside]:
         """Without the sentences if its author has got some: two events tell of a mention in a thread, and
