@@ -7,7 +7,10 @@ are shortened first.
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
+
+from markdown_it import MarkdownIt
 
 from contracts.places import PlaceRecord
 from contracts.words import ThreadId
@@ -44,6 +47,7 @@ _CONCLUSIONS = {
 _MENTION = re.compile(r"(?<![\w`/.@])@(?=[A-Za-z0-9])")
 _IMAGE = re.compile(r"!(?=\[)")
 _HTML_IMAGE = re.compile(r"<(?=/?(?:img|picture|source|video|audio)\b)", re.I)
+_MARKDOWN = MarkdownIt("commonmark")
 _OPENING = re.compile(r"<!--")
 
 
@@ -141,7 +145,7 @@ def _answer(message: MessageView, *, limit: int | None) -> str:
     final = message.final
     if final is None:
         return ""
-    told = [_quiet(final.text).strip()]
+    told = [closed(_quiet(final.text).strip())]
     told += [f"⚠️ {one_line(_quiet(final.problem), limit=600)}"] if final.problem else []
     told += [f"_{one_line(_quiet(final.note), limit=400)}_"] if final.note else []
     return shortened("\n\n".join(part for part in told if part), limit=limit)
@@ -153,8 +157,22 @@ def shortened(words: str, *, limit: int | None) -> str:
         return words
     kept = words[: max(limit - 60, 0)]
     kept = kept[: kept.rfind("\n")] if kept.rfind("\n") > len(kept) // 2 else kept
-    fence = "\n```" if len(re.findall(r"^```", kept, re.M)) % 2 else ""
-    return f"{kept.rstrip()}{fence}\n\n_… shortened; all of it is on the thread page._"
+    return f"{closed(kept.rstrip())}\n\n_… shortened; all of it is on the thread page._"
+
+
+@lru_cache(maxsize=256)
+def closed(words: str) -> str:
+    """With a code block closed that is open at the end: it would swallow everything that follows."""
+    if "```" not in words and "~~~" not in words:
+        return words
+    last = _MARKDOWN.parse(words)[-1]
+    if last.type != "fence" or last.level or last.map is None:  # within a list or quotation it ends with that
+        return words
+    lines = re.split(r"\r\n?|\n", words)[last.map[0] : last.map[1]]
+    mark = re.escape(last.markup)
+    if len(lines) > 1 and re.fullmatch(rf" {{0,3}}{mark}{re.escape(last.markup[0])}*[ \t]*", lines[-1]):
+        return words
+    return f"{words}\n{last.markup}"
 
 
 def _evidence(message: MessageView) -> str:
@@ -192,7 +210,7 @@ def _pull(view: ThreadView, last: MessageView, *, page: str | None) -> dict[str,
     if final is None or final.branch is None or final.branch.startswith("conflict-"):
         return None
     answers = [
-        shortened(_quiet(m.final.text).strip(), limit=4_000)
+        shortened(closed(_quiet(m.final.text).strip()), limit=4_000)
         for m in view.messages
         if m.final is not None and m.final.changed
     ]

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 from contracts.events import OutcomeData, TaskEntry, ToolData
 from contracts.messages import Author
@@ -91,6 +92,27 @@ def test_a_cut_closes_the_fence_that_it_leaves_open() -> None:
     words = "```\n" + "line\n" * 500 + "```"
     assert shortened(words, limit=500).count("```") == 2
     assert len(shortened(words, limit=500)) <= 500
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Look:\n```py\nx = 1",
+        "````md\n```\ncode\n```",
+        "~~~\ncode\n```",
+        "1. first\n   ```\n   in a list",
+        "> ```\n> in a quotation",
+        "```\nclosed\n```",
+        "one\rtwo\r\n```\r\nclosed\r\n```",
+    ],
+)
+def test_code_that_an_answer_leaves_open_swallows_nothing_of_what_follows(answer: str) -> None:
+    body = wanted(over(1, answer), over(2, answer)).body
+    for text, below in ((body["text"], 3), (body["pull"]["body"], 1)):
+        code = [t.content for t in MarkdownIt("commonmark").parse(text) if t.type in ("fence", "code_block")]
+        assert text.count("<sub>") == below
+        assert not any("<sub>" in inside or "Done" in inside for inside in code)
+        assert len(code) == 2
 
 
 def test_words_of_a_model_call_nobody_load_nothing_and_cannot_forge_the_marker() -> None:
