@@ -167,7 +167,8 @@ def _together(message: MessageView, view: ThreadView) -> str:
 
 
 def _stage(message: MessageView, view: ThreadView, now: datetime) -> str:
-    note = f"\n{escape(short(message.note, _ASIDE))}" if message.note else ""
+    lines = [escape(short(line, _ASIDE)) for line in (message.note, view.worker) if line]
+    note = "".join(f"\n{line}" for line in lines)
     match message.stage:
         case Stage.RUNNING:
             since = elapsed(now - message.started) if message.started else ""

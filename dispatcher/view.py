@@ -111,6 +111,7 @@ _STAGES = {
     TurnFailed: (Stage.FAILED, Outcome.FAILED),
     TurnRejected: (Stage.REJECTED, Outcome.REJECTED),
 }
+_AT_WORK = (TurnStarted, TurnResumed, TurnText, TurnTool, TurnTasks)
 WAKING = "The worker is being started."
 GONE = "The worker has stopped; it is started again when there is work."
 
@@ -131,9 +132,14 @@ def _added(view: ThreadView, event: Event) -> ThreadView:
         case WorkerReady():
             return view.model_copy(update={"worker": ""})
         case WorkerStopped():
-            return view.model_copy(update={"worker": event.data.reason or GONE})
+            return view.model_copy(update={"worker": _gone(event.data.reason)})
         case _:
             return _of_message(view, event)
+
+
+def _gone(reason: str | None) -> str:
+    """A reason of one word (``drained``) is for logs."""
+    return reason if reason and " " in reason else GONE
 
 
 def _of_message(view: ThreadView, event: Event) -> ThreadView:
@@ -143,7 +149,9 @@ def _of_message(view: ThreadView, event: Event) -> ThreadView:
     new = old.model_copy(update=_change(old, event))
     branch = getattr(event.data, "branch", None) or view.branch
     messages = tuple(new if m is old else m for m in view.messages)
-    return view.model_copy(update={"messages": messages, "branch": branch})
+    # Whoever works is there: that it is ready may not have reached this thread.
+    worker = "" if isinstance(event, _AT_WORK) else view.worker
+    return view.model_copy(update={"messages": messages, "branch": branch, "worker": worker})
 
 
 def _change(old: MessageView, event: Event) -> dict[str, object]:

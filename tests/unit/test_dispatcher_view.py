@@ -4,12 +4,13 @@ import random
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.events import EVENT, Event
 from contracts.words import Frontend, Outcome, ThreadId
-from dispatcher.view import Stage, ThreadView
+from dispatcher.view import GONE, Stage, ThreadView
 
 THREAD = ThreadId("t")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -145,3 +146,20 @@ def test_what_is_said_about_the_worker_goes_when_it_is_there() -> None:
     views = [view(*log([(step, 0) for step in steps[:n]])) for n in range(1, 5)]
     assert [bool(v.worker) for v in views] == [True, False, True, True]
     assert views[-1].preview_url == "http://127.0.0.1:4321"
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [(None, GONE), ("drained", GONE), ("idle", GONE), ("The remote is away.", "The remote is away.")],
+)
+def test_why_a_worker_left_is_told_when_it_is_a_sentence_for_people(reason: str | None, said: str) -> None:
+    plain = event(1, "worker.stopped").model_dump()
+    plain["data"]["reason"] = reason
+    assert view(EVENT.validate_python(plain)).worker == said
+
+
+@pytest.mark.parametrize("type_", ["turn.started", "turn.resumed", "turn.text", "turn.tool", "turn.tasks"])
+def test_a_worker_that_speaks_is_there_although_nobody_said_so(type_: str) -> None:
+    steps = [("message.received", 1), ("turn.started", 1), ("worker.starting", 0), (type_, 1)]
+    assert view(*log(steps[:-1])).worker
+    assert not view(*log(steps)).worker

@@ -13,7 +13,6 @@ from contracts.messages import Author
 from contracts.places import PlaceRecord
 from contracts.words import Frontend, MessageId, ThreadId, WorkerId
 from dispatcher.posting import Wanted
-from dispatcher.slack_lines import elapsed
 from dispatcher.slack_mrkdwn import MESSAGE_LIMIT, answer
 from dispatcher.slack_render import SlackDialect
 from dispatcher.view import WAKING, MessageView, Stage, ThreadView
@@ -84,6 +83,12 @@ def test_waking_and_waiting_are_said_with_the_number_ahead() -> None:
     assert "next in line" in letters(wanted(message(stage=Stage.QUEUED))[0])
     assert first.reactions == ("eyes",)
     assert buttons(first) == ["Stop"]
+
+
+@pytest.mark.parametrize("stage", [Stage.RUNNING, Stage.PAUSED])
+def test_a_worker_that_is_started_again_is_said_where_work_was_under_way(stage: Stage) -> None:
+    (post,) = wanted(message(stage=stage, started=START, note="Paused for b."), worker=WAKING)
+    assert f"Paused for b.\\n{WAKING}" in letters(post)
 
 
 def test_work_shows_tasks_with_their_states_the_step_and_the_elapsed_time() -> None:
@@ -287,10 +292,3 @@ def test_any_answer_fits_and_no_code_block_is_left_open(markdown: str) -> None:
     posted(posts)
     assert posts[-1].final
     assert whole == (not posts[-1].key.startswith("file:"))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"), [(-5, "0 s"), (59.9, "59 s"), (60, "1 min 0 s"), (3600, "1 h 0 min")]
-)
-def test_a_duration_is_told_for_people(seconds: float, shown: str) -> None:
-    assert elapsed(timedelta(seconds=seconds)) == shown

@@ -1,6 +1,7 @@
 """Small rules of the Slack frontend: when it is on, who may use what, where a commit is shown."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 
 from dispatcher.settings import Settings
 from dispatcher.slack_admit import projects_of
+from dispatcher.slack_lines import elapsed
 from dispatcher.slack_settings import SlackSettings
 from dispatcher.slack_words import commit_link, no_project, stranger
 from fleet.link import app as link_app
@@ -76,3 +78,10 @@ def test_the_command_that_somebody_is_told_to_ask_for_is_one_that_there_is(told:
 )
 def test_a_commit_has_a_page_on_github_only(repo: str, link: str | None) -> None:
     assert commit_link(repo=repo, sha="abc") == link
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(-5, "0 s"), (59.9, "59 s"), (60, "1 min 0 s"), (3600, "1 h 0 min")]
+)
+def test_a_duration_is_told_for_people(seconds: float, shown: str) -> None:
+    assert elapsed(timedelta(seconds=seconds)) == shown
