@@ -12,6 +12,8 @@ from dispatcher.posting import Later
 EDIT_SECONDS = 1.0
 """Least time between two edits in one place."""
 LONGEST_PAUSE = 300.0
+TRIES = 12
+"""How often in a row a post is refused, within about 20 minutes, before it is given up."""
 _REMEMBERED = 10_000
 
 
@@ -19,6 +21,7 @@ _REMEMBERED = 10_000
 class _Place:
     not_before: float = 0.0
     failures: int = 0
+    refusals: int = 0
     acted: float | None = None
 
 
@@ -39,14 +42,19 @@ class Pace:
         acted = self._of(address).acted
         return 0.0 if acted is None else acted + EDIT_SECONDS - self._now()
 
+    def acts(self, address: str) -> None:
+        """A post is made or edited now, whatever comes of it."""
+        self._of(address).acted = self._now()
+
     def acted(self, address: str) -> None:
         """A post was made or edited just now."""
         place = self._of(address)
-        place.acted, place.failures = self._now(), 0
+        place.acted, place.failures, place.refusals = self._now(), 0, 0
 
     def refused(self, address: str, error: Later) -> float:
         """The frontend could not take it; how long this place waits now."""
         place = self._of(address)
+        place.refusals = place.refusals + 1 if error.refused else 0
         seconds = error.seconds
         if seconds is None:
             seconds = min(2.0**place.failures, LONGEST_PAUSE)
@@ -55,6 +63,15 @@ class Pace:
         if error.everywhere:
             self._not_before = max(self._not_before, place.not_before)
         return seconds
+
+    def is_hopeless(self, address: str) -> bool:
+        """Whether this place has been refused so often in a row that it is given up; asked once, it counts
+        anew."""
+        place = self._of(address)
+        if place.refusals < TRIES:
+            return False
+        self._places.pop(address)
+        return True
 
     def _of(self, address: str) -> _Place:
         place = self._places.setdefault(address, _Place())

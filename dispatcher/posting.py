@@ -63,11 +63,15 @@ class Later(DispatcherError):
 
     ``seconds``: it has refused for so long (429), and certainly did nothing. None: no word came back (5xx,
     time-out, lost connection), so nobody knows what it did; the pauses grow. ``everywhere``: the refusal is
-    for the token, not for the place, so that other places of this frontend wait, too.
+    for the token, not for the place, so that other places of this frontend wait, too. ``refused``: it has
+    said no, for a reason that is not known to pass.
     """
 
-    def __init__(self, text: str, *, seconds: float | None = None, everywhere: bool = False) -> None:
+    def __init__(
+        self, text: str, *, seconds: float | None = None, everywhere: bool = False, refused: bool = False
+    ) -> None:
         super().__init__(text)
+        self.refused = refused
         self.seconds = seconds
         self.everywhere = everywhere
 

@@ -83,7 +83,7 @@ def translated(error: Exception, *, method: str) -> DispatcherError:
         return Undeliverable(_NO_PLACE[code])
     if code == POST_GONE:
         return Gone("The post was deleted in Slack.")
-    return Later(f"Slack did not take {method}: {code or _kind(error)}.")
+    return Later(f"Slack did not take {method}: {code or _kind(error)}.", refused=code not in _UNSURE)
 
 
 def is_failure(error: BaseException) -> bool:

@@ -67,6 +67,8 @@ class Stand:
         except Later as error:
             again = self.pace.refused(place.address, error)
             _log.info("post held back", address=place.address, seconds=again, problem=str(error))
+            if self.pace.is_hopeless(place.address):
+                return await self.give_up(visit.place, str(error))
         except Undeliverable as error:
             return await self.give_up(visit.place, str(error))
         return Standing(place=visit.place, again=again)
@@ -142,7 +144,7 @@ class _Visit:
 
     async def _edit(self, post: Wanted) -> None:
         address, post_id = self.place.address, self.place.posts[post.key]
-        self._stand.pace.acted(address)
+        self._stand.pace.acts(address)
         try:
             await self._announced(post.key, lambda: self._stand.poster.update(address, post_id, post))
         except Gone as error:

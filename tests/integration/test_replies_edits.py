@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from contracts.words import MessageId, ThreadId
+from dispatcher.pace import TRIES
+from dispatcher.posting import Later
 from dispatcher.replies import Replies
 from dispatcher.slack_render import SlackDialect
 from dispatcher.stand import TAKE_OVER_SECONDS
@@ -175,3 +177,49 @@ async def test_the_elapsed_time_goes_on_in_silence_and_costs_no_more_than_three_
     assert "2 min" in str(poster.body(P, f"living:{message_id}")["blocks"])
     await site.answer("a", message_id)
     await look_until_done(replies, "a", clock=clock)
+
+
+async def test_edits_without_an_answer_are_tried_ever_more_seldom_too(site: Lab, clock: Clock) -> None:
+    poster = MemoryPoster(at=clock)
+    message_id = await site.message("a", 1)
+    await site.show("a", P)
+    replies = site.replies(poster, clock=clock)
+    await replies.look(pointer("a"))
+    await site.start("a", message_id)
+    clock.tick(1)
+    poster.refusals[P].extend([OSError("connection reset")] * 15)
+    pauses = []
+    while poster.refusals[P]:
+        wait = await replies.look(pointer("a"))
+        assert wait is not None
+        pauses.append(wait)
+        clock.tick(wait)
+    assert pauses == [min(2.0**n, 300) for n in range(15)]
+    await look_until_done(replies, "a", clock=clock)
+    assert poster.body(P, f"living:{message_id}")["stage"] == "running"
+
+
+@pytest.mark.parametrize("as_edit", [False, True])
+async def test_a_post_that_is_refused_again_and_again_is_given_up_and_stops_no_other_place(
+    site: Lab, clock: Clock, as_edit: bool
+) -> None:
+    poster = MemoryPoster(at=clock)
+    message_id = await site.message("a", 1)
+    await site.show("a", P)
+    await site.show("a", "T1/C2/2.0")
+    replies = site.replies(poster, clock=clock)
+    if as_edit:
+        await replies.look(pointer("a"))
+        clock.tick(1)
+    await site.start("a", message_id)
+    poster.refusals[P].extend([Later("Slack did not take it: invalid_arguments.", refused=True)] * 100)
+    await look_until_done(replies, "a", clock=clock)
+    assert len(poster.refusals[P]) == 100 - TRIES
+    (given_up,) = await site.places.undeliverable_of(WORKER)
+    assert (given_up.address, given_up.undeliverable) == (P, "Slack did not take it: invalid_arguments.")
+    assert clock() - 1000 > 600, "what is refused now may be taken in a while"
+    assert poster.body("T1/C2/2.0", f"living:{message_id}")["stage"] == "running"
+    poster.refusals.clear()
+    await site.show("a", P)
+    await look_until_done(replies, "a", clock=clock)
+    assert poster.body(P, f"living:{message_id}")["stage"] == "running"

@@ -99,6 +99,7 @@ async def test_what_slack_cannot_do_now_is_for_later_and_nobody_knows_when(
     with pytest.raises(Later) as later:
         await poster.create(place, wanted())
     assert later.value.seconds is None
+    assert later.value.refused is (fault.code == "something_new")
     assert slack.count("chat.postMessage") == 1
 
 
