@@ -118,7 +118,8 @@ class SlackTaking:
             if error.status >= 500:
                 raise
             return [whisper(said, escape(str(error)))]
-        return [Aside(**_spot(said), ts=said.ts, reaction=EYES)]
+        told = [whisper(said, words.FILES_LEFT_OUT)] if said.has_files else []
+        return [Aside(**_spot(said), ts=said.ts, reaction=EYES), *told]
 
     async def _stop(self, said: Said, thread: Goal) -> list[Aside]:
         """Ends what was asked before this ``stop`` was written, however late or often it arrives."""

@@ -14,6 +14,7 @@ HELP = (
     "• `status` says where it stands, `help` shows this"
 )
 ONLY_FILES = "I cannot read attached files: write what is to be done, and put files into the repository."
+FILES_LEFT_OUT = "I work with your words alone; the attached file is left out: I cannot read it."
 NO_THREAD = "There is nothing of mine here yet: write `{word}` as a reply in the thread you mean."
 NOTHING_OPEN = "There is nothing to stop here: everything that was asked has been answered."
 EDITED = (

@@ -181,6 +181,16 @@ async def test_an_attached_file_without_words_is_answered(site: Lab) -> None:
     assert "cannot read attached files" in site.whispers()[0]
 
 
+async def test_a_file_beside_words_is_said_to_be_left_out_and_the_words_are_worked_on(site: Lab) -> None:
+    _, events = site.slack.says(channel=CHANNEL, user=ADA, text=f"{MENTION} make it look like this")
+    for event in events:
+        event["event"] |= {"subtype": "file_share", "files": [{"id": "F1"}]}
+        await site.send(event)
+    await until(lambda: site.whispers() != [])
+    assert "attached file is left out" in site.whispers()[0]
+    assert not await site.nothing_recorded()
+
+
 async def test_a_text_that_is_too_long_is_refused_with_a_sentence(site: Lab) -> None:
     await site.says(f"{MENTION} " + "x" * 270_000)
     await until(lambda: site.whispers() != [])
