@@ -51,6 +51,10 @@ def main() -> int:
     for name, count in verdict.counts.items():
         _say(f"  {name:<44}{count:>14}")
     status = _verdict(verdict.violations)
+    kills = int(verdict.counts["kills"]) if act is bench.hurt else plan.kills
+    if kills < plan.kills:
+        _say(f"only {kills} of {plan.kills} kills in {plan.minutes:g} minutes: give more --minutes")
+        status = status or 1
     _say(f"history: {home / 'history.jsonl'}; again with: ./scripts/chaos --seed {seed}")
     return status
 
@@ -122,7 +126,7 @@ def options() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--kills", type=int, default=50, help="how many kills (50)")
-    add("--minutes", type=float, default=30, help="at most so long (30)")
+    add("--minutes", type=float, default=30, help="at most so long (30); fewer kills by then is a failure")
     add("--seed", type=int, help="the plan of an earlier run (alone: with its options); random without it")
     add("--workers", type=int, default=4, help="worker ids (4)")
     add("--threads", type=int, default=16, help="threads over all workers (16)")
