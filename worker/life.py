@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from contracts.words import WorkerId
+from contracts.words import MessageId, WorkerId
 from worker.agent import ClaudeAgent
 from worker.board import Board
 from worker.discovery import Discovery
@@ -115,13 +115,22 @@ class Life:
             data = {"worker_id": self._worker, **more}
             await self._outbox.add(Draft(type=type_, thread_id=thread_id, data=data))
 
+    async def _open(self) -> frozenset[MessageId] | None:
+        """The messages without outcome; None when the records cannot be read now."""
+        try:
+            open_, _ = await self._ledger.look()
+        except Exception as error:
+            log.warning("records_not_read", error=str(error))
+            return None
+        return frozenset(record.message_id for record in open_)
+
     async def _catch_up(self) -> None:
         """Fence earlier owners off the remote and see what they pushed: turns go on from there. A remote
         that is away stops nobody: the first push claims it."""
         try:
             await self._workspace.claim(epoch=self._lease.epoch)
             await self._workspace.fetch()
-            await self._workspace.push_rest()
+            await self._workspace.push_rest(open_=await self._open())
         except WorkspaceError as error:
             log.warning("remote_unavailable", error=str(error))
 

@@ -47,10 +47,12 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Carried:
-    """A commit that is made again elsewhere; its evidence of the messages in ``forget`` is left out."""
+    """A commit that is made again elsewhere; its evidence of the messages in ``forget`` is left out.
+    ``yields``: on the same lines it takes nothing from what it is put on."""
 
     step: Step
     forget: frozenset[MessageId] = frozenset()
+    yields: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +70,13 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Lines:
-    """Two lines since they parted, oldest first: ``here`` only ours has, ``there`` only the remote."""
+    """Two lines since they parted, oldest first: ``here`` only ours has, ``there`` only the remote.
+    ``open``: the messages of the thread without outcome; None when that is not known, then whatever was
+    not ended here is taken to be under way."""
 
     here: Sequence[Step]
     there: Sequence[Step]
+    open: frozenset[MessageId] | None = None
     _done: frozenset[MessageId] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -106,10 +111,16 @@ class Lines:
         return self._carried([group for group in grouped(self.here) if not self._again(group)])
 
     def _carried(self, groups: Iterable[Group]) -> tuple[Carried, ...] | None:
-        steps = [step for group in groups for step in group.steps if not step.join]
-        if any(step.merge for step in steps):
+        steps = [(step, self._is_over(group)) for group in groups for step in group.steps if not step.join]
+        if any(step.merge for step, _ in steps):
             return None
-        return tuple(Carried(step=step, forget=step.ended & self._done) for step in steps)
+        return tuple(Carried(step=step, forget=step.ended & self._done, yields=over) for step, over in steps)
+
+    def _is_over(self, group: Group) -> bool:
+        """Whether it is what is left of work that was given up: its message has an outcome, and it is not
+        this work that was told with it. What came later must not be undone by it."""
+        unfinished = bool(group.last.worked) and not group.last.ended
+        return unfinished and self.open is not None and not group.last.worked & self.open
 
     def _again(self, group: Group) -> bool:
         """Whether all that the group proves was done again there."""
@@ -123,10 +134,13 @@ class Lines:
     def _ours_win(self, kept: Sequence[Group]) -> bool:
         """On the same lines: what is under way here wins, and otherwise the later of the two. An unfinished
         state there of what was ended here counts for nothing."""
-        last = kept[-1].last
+        told = [group for group in kept if not self._is_over(group)]
+        if not told:
+            return False
+        last = told[-1].last
         if not last.ended:
             return True
-        ended = frozenset().union(*(group.last.ended for group in kept))
+        ended = frozenset().union(*(group.last.ended for group in told))
         rivals = (step for step in self.there if step.ended or step.worked - ended)
         return all(step.at < last.at for step in rivals)
 

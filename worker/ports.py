@@ -123,8 +123,9 @@ class Workspace(Protocol):
         """Push the thread's branch with the epoch ref and, where a turn of it has ended, the branch that it
         goes onto: all of them or none. Raises ``LeaseLost``, ``RemoteUnavailable``."""
 
-    async def push_rest(self) -> None:
-        """Push every thread's branch that is only ahead of the remote: work of an earlier process."""
+    async def push_rest(self, *, open_: frozenset[MessageId] | None = None) -> None:
+        """Push every thread's branch that is only ahead of the remote: work of an earlier process. ``open_``:
+        all messages without outcome, if that is known; what is left of others undoes nothing newer."""
 
     async def find(
         self, *, thread_id: ThreadId, message_id: MessageId, onto: str | None = None

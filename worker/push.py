@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from contracts import names
-from contracts.words import ThreadId
+from contracts.words import MessageId, ThreadId
 from worker.errors import RemoteRefused, RemoteUnavailable, WorkspaceError
 from worker.onto import Aim, Targets
 from worker.ports import Missed, Push
@@ -31,11 +31,13 @@ class Move(Protocol):
 
 @dataclass(kw_only=True)
 class _Trip:
-    """One push of a branch. ``quietly``: no turn waits for it. ``held`` and ``missed`` are about the branch
+    """One push of a branch. ``quietly``: no turn waits for it; ``open``: messages without outcome, if that
+    is known. ``held`` and ``missed`` are about the branch
     of people's that it goes onto: the one that has the commit already, why none gets it."""
 
     branch: str
     quietly: bool = False
+    open: frozenset[MessageId] | None = None
     rebased: bool = False
     held: str | None = None
     missed: Missed | None = None
@@ -59,12 +61,13 @@ class Pusher:
         async with self._lock:
             return await self._push(trip) or await self._beside(trip)
 
-    async def push_rest(self, branch: str) -> None:
-        """Push a branch that no turn waits for. One that a person has changed waits for its next turn."""
+    async def push_rest(self, branch: str, *, open_: frozenset[MessageId] | None) -> None:
+        """Push a branch that no turn waits for. One that a person has changed waits for its next turn.
+        ``open_``: every message without outcome, None when that is not known."""
         async with self._lock:
             sha, theirs = await self._head(branch), await self.refs.resolve(TRACKING + branch)
             if theirs is None or await self.weaver.may_join(sha, theirs=theirs):
-                await self._push(_Trip(branch=branch, quietly=True))
+                await self._push(_Trip(branch=branch, quietly=True, open=open_))
 
     async def _push(self, trip: _Trip) -> Push | None:
         """Push to the branch itself, and to the one it goes onto; None when that cannot be."""
@@ -86,7 +89,7 @@ class Pusher:
             theirs = await self.refs.resolve(TRACKING + branch)
             if theirs is None or await self.refs.is_ancestor(theirs, sha):
                 continue
-            if joined := await self.weaver.joined(sha, theirs=theirs, branch=branch):
+            if joined := await self.weaver.joined(sha, theirs=theirs, branch=branch, open_=trip.open):
                 moved = await self.move(branch=branch, old=sha, new=joined)
                 if not moved and await self._landed_beneath(joined, branch):
                     return Push(branch=branch, sha=joined, rebased=True)

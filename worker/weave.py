@@ -9,9 +9,10 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from contracts.words import MessageId
 from worker import trailers
 from worker.evidence import Evidence
 from worker.git import Git, in_thread
@@ -53,12 +54,14 @@ class Weaver:
             await self.refs.keep(ours, under=kept(branch))
         return await self._woven(Plan(carried=carried, clean=True), theirs=theirs)
 
-    async def joined(self, ours: str, *, theirs: str, branch: str) -> str | None:
+    async def joined(
+        self, ours: str, *, theirs: str, branch: str, open_: frozenset[MessageId] | None = None
+    ) -> str | None:
         """One line of the two that owners of this worker id left on two disks, standing on ``theirs``. None
-        when somebody else has a part in it. Ours as they were stay under a ref."""
+        when somebody else has a part in it. Ours as they were stay under a ref. ``open_``: see ``Lines``."""
         if await self._contains(ours, theirs):
             return theirs
-        plan = (await self._lines(ours, theirs=theirs)).plan()
+        plan = replace(await self._lines(ours, theirs=theirs), open=open_).plan()
         if plan is None:
             return None
         if plan.merged != ours:
@@ -90,7 +93,7 @@ class Weaver:
             if line is None or not plan.carried:
                 return line
             await inside.run("checkout", "--quiet", "--detach", plan.onto or line)
-            top = await _carried(inside, plan.carried, wins=wins and "theirs")
+            top = await _carried(inside, plan.carried, wins=wins is not None)
             if top is None or await self._contains(line, top):
                 return top
             await inside.run("checkout", "--quiet", "--detach", line)
@@ -111,11 +114,13 @@ class Weaver:
             await git.attempt("worktree", "prune")
 
 
-async def _carried(inside: Git, commits: Sequence[Carried], *, wins: str | None) -> str | None:
+async def _carried(inside: Git, commits: Sequence[Carried], *, wins: bool) -> str | None:
     """The commits made again on top of where ``inside`` stands; None when one does not apply. With ``wins``
-    they do: that side is taken where both changed the same lines, otherwise every file is kept."""
-    option = ("-x", f"--strategy-option={wins}") if wins else ()
+    they do: theirs is taken where both changed the same lines, unless they yield; otherwise every file is
+    kept."""
     for each in commits:
+        side = "ours" if each.yields else "theirs"
+        option = ("-x", f"--strategy-option={side}") if wins else ()
         who = {
             "GIT_COMMITTER_NAME": each.step.name,
             "GIT_COMMITTER_EMAIL": each.step.email,

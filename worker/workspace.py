@@ -167,7 +167,7 @@ class GitWorkspace:
             await self.fetch()
         async with self._tree_for_me():
             old = await self._put_away("leftover", subject="Checkpoint: found before a switch")
-            start = await self._start_of(branch)
+            start = await self._start_of(branch, open_=frozenset((message_id,)) if message_id else None)
             here = old == branch
             if here and start.local != start.sha:
                 await self._moves.advance(branch, to=start.sha)
@@ -228,12 +228,12 @@ class GitWorkspace:
         """See ``Workspace.push``. May run beside a turn, of this thread or another."""
         return await self._pusher.push(thread_id)
 
-    async def push_rest(self) -> None:
+    async def push_rest(self, *, open_: frozenset[MessageId] | None = None) -> None:
         """See ``Workspace.push_rest``. One that the remote refuses for good must not keep the worker from all
         others."""
         for branch in await self._refs.unpushed():
             try:
-                await self._pusher.push_rest(branch)
+                await self._pusher.push_rest(branch, open_=open_)
             except RemoteUnavailable:
                 raise
             except WorkspaceError as error:
@@ -317,7 +317,7 @@ class GitWorkspace:
         known = self._tips.get(branch)
         return known or await self._refs.resolve(tip_ref(branch)) or await self._refs.resolve(heads(branch))
 
-    async def _start_of(self, branch: str) -> _Start:
+    async def _start_of(self, branch: str, *, open_: frozenset[MessageId] | None) -> _Start:
         refs = await self._refs.named(heads(branch), TRACKING + branch, tip_ref(branch))
         local, theirs = refs.get(heads(branch)), refs.get(TRACKING + branch)
         noted = refs.get(tip_ref(branch))
@@ -327,15 +327,15 @@ class GitWorkspace:
             await self._refs.keep(local, under=kept(branch))
             sha = tip
         if sha and theirs and sha != theirs and not await self._refs.is_ancestor(theirs, sha):
-            sha = await self._joined(sha, theirs=theirs, branch=branch)
+            sha = await self._joined(sha, theirs=theirs, branch=branch, open_=open_)
         start = await self._targets.start(branch, sha=sha) or await self._new_start()
         return _Start(sha=start, local=local, tip=noted, created=sha is None)
 
-    async def _joined(self, sha: str, *, theirs: str, branch: str) -> str:
+    async def _joined(self, sha: str, *, theirs: str, branch: str, open_: frozenset[MessageId] | None) -> str:
         """One line of the two; ours where that cannot be. A join that fails must not keep a thread from its
         turns: the push tries it again."""
         try:
-            return await self._weaver.joined(sha, theirs=theirs, branch=branch) or sha
+            return await self._weaver.joined(sha, theirs=theirs, branch=branch, open_=open_) or sha
         except DiskFull:
             raise
         except WorkspaceError as error:

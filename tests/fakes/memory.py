@@ -301,7 +301,7 @@ class MemoryWorkspace:
                 )
         return None
 
-    async def push_rest(self) -> None:
+    async def push_rest(self, *, open_: frozenset[MessageId] | None = None) -> None:
         await asyncio.sleep(0)
 
 

@@ -84,6 +84,33 @@ async def test_half_done_work_stays_on_the_branch_when_another_disk_went_ahead(l
     assert conflicts(lab) == ""
 
 
+@pytest.mark.parametrize("joins", ["at the switch", "when its owner starts"])
+async def test_what_is_left_of_a_message_that_was_given_up_undoes_nothing_newer(lab, joins):
+    first, second = await two_disks(lab)
+    await pause(second, M1, last_txt="half of one\n", part_txt="part of m-1\n")
+    await turn(first, M2, last_txt="two\n")  # m-1 was stopped meanwhile, m-2 came after it
+    await first.push(thread_id=A)
+    await own(second, 2)
+    if joins == "when its owner starts":
+        await second.push_rest(open_=frozenset((M3,)))
+    await second.switch(A, message_id=M3)
+    assert (second.path / "last.txt").read_text() == "two\n"
+    assert (second.path / "part.txt").read_text() == "part of m-1\n", "what nobody else changed is kept"
+    assert not (await second.push(thread_id=A)).conflict
+    assert ends(lab) == [M0, M2]
+
+
+async def test_what_is_under_way_wins_over_what_came_before_it_when_its_owner_starts(lab):
+    first, second = await two_disks(lab)
+    await pause(second, M2, last_txt="half of two\n")
+    await turn(first, M1, last_txt="one\n")
+    await first.push(thread_id=A)
+    await own(second, 2)
+    await second.push_rest(open_=frozenset((M2,)))
+    await second.switch(A, message_id=M2)
+    assert (second.path / "last.txt").read_text() == "half of two\n"
+
+
 async def test_leftovers_that_a_switch_finds_belong_to_the_message_that_was_worked_on(lab):
     first, second = await two_disks(lab)
     await second.switch(A, message_id=M1)

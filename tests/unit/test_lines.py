@@ -38,6 +38,20 @@ def test_work_under_way_goes_on_top_of_what_was_ended_and_wins():
     assert (plan.merged, shas(plan), plan.onto, plan.ours_win) == (None, ["h1"], None, True)
 
 
+def test_what_is_left_of_a_message_with_an_outcome_goes_on_top_and_yields():
+    here, there = [paused("h1", "m1", at=9)], [ended("t1", "m2", at=2)]
+    left = Lines(here=here, there=there, open=ids("m3")).plan()
+    assert ([each.yields for each in left.carried], left.ours_win) == ([True], False)
+    under_way = Lines(here=here, there=there, open=ids("m1")).plan()
+    assert ([each.yields for each in under_way.carried], under_way.ours_win) == ([False], True)
+
+
+def test_what_is_left_behind_finished_work_does_not_make_that_win():
+    here = [ended("h1", "m1", at=1), paused("h2", "m2", at=9)]
+    plan = Lines(here=here, there=[ended("t1", "m3", at=3)], open=ids("m4")).plan()
+    assert (plan.merged, plan.ours_win) == ("h2", False)
+
+
 def test_an_old_message_that_was_never_pushed_is_merged_as_it_is_and_loses_to_later_ones():
     plan = Lines(
         here=[ended("h1", "m1", at=1)], there=[ended("t1", "m2", at=2), ended("t2", "m3", at=3)]
