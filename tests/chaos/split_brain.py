@@ -52,22 +52,30 @@ class SplitBrain:
         return f"{dice.choice(_POINTS)}:hang:{dice.choice((1, 1, 2))}" if dice.random() < 0.6 else None
 
     async def _round(self, seat: Seat, owner: Member, dice: random.Random) -> Member:
-        """Freeze, take over, wake; the successor."""
+        """Freeze, take over, wake; the successor. A process that was given no time to take over has lost to
+        its predecessor, which was woken meanwhile: such a round does not count."""
         if await until(lambda: owner.stopped, seconds=dice.uniform(0.2, 4)):
             self.at_points += 1
             owner.frozen = True
         else:
             owner.freeze(whole=dice.random() < 0.7)
         successor = seat.start(disk=_other(seat), fault=self._draw(dice))
-        await until(lambda: successor.epoch is not None or not successor.alive, seconds=_PATIENCE)
+        await until(lambda: _decided(successor), seconds=_PATIENCE)
         await asyncio.sleep(dice.uniform(0, 2.5))
         owner.wake()
+        await until(lambda: _decided(successor), seconds=_PATIENCE)
+        if successor.epoch is None and not successor.alive:
+            return owner
         if not await until(lambda: _gone(owner), seconds=_PATIENCE):
             self.stage.history.note(f"{seat.worker} (pid {owner.pid}) lost its id and did not leave")
             owner.kill()
         self.done += 1
         self.stage.history.add("bench", "round", number=self.done, worker=seat.worker)
         return successor
+
+
+def _decided(successor: Member) -> bool:
+    return successor.epoch is not None or not successor.alive
 
 
 def _gone(owner: Member) -> bool:
