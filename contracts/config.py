@@ -36,9 +36,11 @@ class ProjectConfig(_Strict):
 
 
 class UserConfig(_Strict):
-    """One person: the projects they may use and who they are elsewhere."""
+    """One person: the projects they may use and who they are elsewhere. An operator may use all of them,
+    and may do what is for those who run the fleet."""
 
     projects: tuple[str, ...] = ()
+    operator: bool = False
     slack: tuple[str, ...] = ()
     github: tuple[str, ...] = ()
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from dispatcher import log
 from dispatcher.app import create_app
 from dispatcher.settings import Settings
+from dispatcher.signin_rights import refuse_open
 
 _PR_SET_PDEATHSIG = 1
 _STOP_SECONDS = 5
@@ -25,6 +26,7 @@ def main() -> int:
     log.configure()
     try:
         settings = Settings()
+        refuse_open(settings)
         listener = _listen(settings)
     except (OSError, ValueError) as error:
         print(f"dispatcher: {_sentence(error)}", file=sys.stderr)  # noqa: T201 - for the person who started it

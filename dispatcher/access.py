@@ -3,16 +3,17 @@
 Must not tell a thread that one may not see from one that does not exist.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
-from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Receive, Send
-from starlette.types import Scope as Connection
+from starlette.requests import HTTPConnection, Request
 
 from contracts.records import ThreadRecord
-from dispatcher.errors import NotFound, Refused
+from dispatcher.errors import NotFound, Refused, SignIn
+
+SIGN_IN = "Sign in first, or send a token that is good: Authorization: Bearer blt_…"
 
 
 class Scope(StrEnum):
@@ -55,28 +56,36 @@ class Principal(BaseModel):
             raise NotFound(f"There is no project {name!r}: yours are {known}.", code="unknown_project")
         return name
 
+    def default(self, project: str | None) -> str | None:
+        """The project that they mean without naming one: the fleet's if it is theirs, else their only one.
+
+        Raises NotFound when there is none to be meant.
+        """
+        mine = self.projects
+        if mine is None or project in mine:
+            return project
+        if len(mine) == 1:
+            return next(iter(mine))
+        return None if project is None else self.checked_project(project)
+
 
 def principal(request: HTTPConnection) -> Principal:
     """Who asks, as the middleware found out. A request that passed no middleware is nobody's."""
     found = getattr(request.state, "principal", None)
     if not isinstance(found, Principal):
-        raise Refused("Sign in first.")
+        raise SignIn(SIGN_IN)
     return found
+
+
+def needs(scope: Scope) -> Callable[[Request], None]:
+    """A dependency of routes that are only for principals with this scope. Raises SignIn, Refused."""
+
+    def check(request: Request) -> None:
+        principal(request).needs(scope)
+
+    return check
 
 
 def unknown_thread(thread_id: str) -> NotFound:
     """The one answer for a thread that is not there and for one that is not theirs."""
     return NotFound(f"There is no thread {thread_id}: make it with POST /v1/threads.", code="unknown_thread")
-
-
-class AsLocal:
-    """ASGI middleware of a fleet without sign-in: whoever reaches it is the person at this machine."""
-
-    def __init__(self, app: ASGIApp, *, user: str) -> None:
-        self._app = app
-        self._principal = Principal(user=user, kind="local")
-
-    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
-        """Pass the request on with its principal."""
-        scope.setdefault("state", {})["principal"] = self._principal
-        await self._app(scope, receive, send)

@@ -6,7 +6,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from dispatcher.errors import DispatcherError
+from dispatcher.errors import DispatcherError, SignIn, TooMany, Unavailable
 
 _log = structlog.get_logger(__name__)
 _PLAIN = {
@@ -17,8 +17,18 @@ _PLAIN = {
 
 def error_answer(error: DispatcherError) -> Response:
     """The answer for an error raised on purpose."""
-    headers = {"Retry-After": "1"} if error.status == 503 else None
-    return _answer(error.status, code=error.code, message=str(error), headers=headers)
+    return _answer(error.status, code=error.code, message=str(error), headers=_headers(error))
+
+
+def _headers(error: DispatcherError) -> dict[str, str]:
+    match error:
+        case Unavailable():
+            return {"Retry-After": "1"}
+        case TooMany():
+            return {"Retry-After": str(error.retry_after)}
+        case SignIn():
+            return {"WWW-Authenticate": "Bearer"}
+    return {}
 
 
 def install(app: FastAPI) -> None:

@@ -105,19 +105,26 @@ class Api:
     async def post_thread(self, request: Request) -> Response:
         """``POST /v1/threads``."""
         given = await body.read(request, ThreadBody)
-        who = await self._may_post(request, given.thread_id)
-        if given.project is not None:
-            who.checked_project(given.project)
-        return await self._post(
-            given, who=who, thread_id=given.thread_id, project=given.project, must_exist=False
+        who, row = await self._may_post(request, given, thread_id=given.thread_id)
+        project = given.project
+        if project is not None:
+            who.checked_project(project)
+        elif row is None and who.projects is not None:
+            project = who.default(self._settings.default_project)
+        posted = await self._post(
+            given, who=who, thread_id=given.thread_id, project=project, must_exist=False
         )
+        request.state.about = str(posted.thread_id)
+        return _accepted(posted)
 
     async def post_message(self, request: Request, thread_id: str) -> Response:
         """``POST /v1/threads/{thread_id}/messages``."""
         route.check_id(thread_id, what="thread_id")
         given = await body.read(request, MessageBody)
-        who = await self._may_post(request, ThreadId(thread_id))
-        return await self._post(given, who=who, thread_id=ThreadId(thread_id), project=None, must_exist=True)
+        who, _ = await self._may_post(request, given, thread_id=ThreadId(thread_id))
+        return _accepted(
+            await self._post(given, who=who, thread_id=ThreadId(thread_id), project=None, must_exist=True)
+        )
 
     async def post_stop(self, request: Request, thread_id: str) -> Response:
         """``POST /v1/threads/{thread_id}/stop``."""
@@ -176,17 +183,23 @@ class Api:
         worker, row = await self._ingest.thread(ThreadId(thread_id))
         return worker, who.checked(row)
 
-    async def _may_post(self, request: Request, thread_id: ThreadId | None) -> Principal:
-        """Who asks, if they may post into this thread or make it. Raises Refused, NotFound."""
+    async def _may_post(
+        self, request: Request, given: MessageBody, *, thread_id: ThreadId | None
+    ) -> tuple[Principal, ThreadRecord | None]:
+        """Who asks, if they may post into this thread or make it, and its row when they may not see all.
+
+        Raises Refused, Invalid, TooLarge, NotFound; in the order in which a thread that is not there does.
+        """
         who = principal(request)
         who.needs(Scope.WRITE)
+        route.check_text(given.text)
+        if given.message_id is not None:
+            route.check_id(given.message_id, what="message_id")
         if who.projects is None or thread_id is None or not names.is_id(thread_id):
-            return who
+            return who, None
         worker = await self._table.directory(thread_id)
         row = await self._table.thread(worker, thread_id) if worker else None
-        if row is not None:
-            who.checked(row)
-        return who
+        return who, None if row is None else who.checked(row)
 
     async def _post(
         self,
@@ -196,9 +209,9 @@ class Api:
         thread_id: ThreadId | None,
         project: str | None,
         must_exist: bool,
-    ) -> Response:
+    ) -> Recorded:
         user = who.user
-        recorded = await self._ingest.post(
+        return await self._ingest.post(
             Post(
                 text=given.text,
                 thread_id=thread_id,
@@ -210,7 +223,6 @@ class Api:
                 author=Author(id=user, name=user),
             )
         )
-        return _accepted(recorded)
 
 
 def _accepted(recorded: Recorded) -> Response:

@@ -4,7 +4,8 @@ Wires the parts and owns their lifetime; decides nothing.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
@@ -12,13 +13,13 @@ import aiohttp
 from fastapi import APIRouter, FastAPI
 
 from dispatcher import answers, aws, doors, page
-from dispatcher.access import AsLocal
 from dispatcher.api import Api
 from dispatcher.contact import Contact
 from dispatcher.dead_replies import DeadReplies
 from dispatcher.endings import Endings
 from dispatcher.frontends import Chat, Frontdoor, Inside
 from dispatcher.guard import Guard, is_loopback
+from dispatcher.headers import SafeHeaders
 from dispatcher.health import Health
 from dispatcher.ingest import Ingest
 from dispatcher.launcher import HttpLauncher, Launcher, NoLauncher
@@ -33,6 +34,10 @@ from dispatcher.replies import Listener, Replies
 from dispatcher.rescue import Rescue
 from dispatcher.rings import Rings
 from dispatcher.settings import Settings
+from dispatcher.signin import SigningIn
+from dispatcher.signin_cookies import Cookies
+from dispatcher.signin_gate import Doors, Gate
+from dispatcher.signin_rights import refuse_open
 from dispatcher.streams import Streams
 from dispatcher.sweep import Sweep
 from dispatcher.table import Table
@@ -41,18 +46,25 @@ from dispatcher.wake import Wake
 
 
 def create_app(
-    settings: Settings, *, frontdoors: Sequence[Frontdoor] = doors.ALL, in_lambda: bool = False
+    settings: Settings,
+    *,
+    frontdoors: Sequence[Frontdoor] = doors.ALL,
+    in_lambda: bool = False,
+    now: Callable[[], float] = time.time,
 ) -> FastAPI:
     """The application; it connects when it is started and lets go when it is stopped.
 
-    ``in_lambda``: it listens nowhere, and nothing runs beside the requests.
+    ``in_lambda``: it listens nowhere, and nothing runs beside the requests. ``now``: Unix time, for all that
+    has to do with signing in. Raises ValueError for settings that would let anybody in.
     """
+    refuse_open(settings, in_lambda=in_lambda)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             clients = await stack.enter_async_context(aws.connect())
             launcher = await _launcher(settings, stack)
+            app.state.doors = await _sign_in(app, settings, clients, stack, now)
             on = [door for door in frontdoors if door.is_on()]
             house = _House(settings=settings, clients=clients, launcher=launcher, chats=bool(on))
             chats = await _open(app, house, on, stack)
@@ -63,8 +75,10 @@ def create_app(
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     loopback = is_loopback(settings.host) and not in_lambda
-    app.add_middleware(AsLocal, user=settings.user)
-    app.add_middleware(Guard, loopback=loopback, public_host=settings.public_host)
+    app.add_middleware(Gate)
+    signed_in = settings.login != "none"
+    app.add_middleware(Guard, loopback=loopback, public_host=settings.outside_host, signed_in=signed_in)
+    app.add_middleware(SafeHeaders, cookies=Cookies(settings))
     answers.install(app)
     app.include_router(page.router(settings))
     return app
@@ -146,6 +160,23 @@ async def _open(app: FastAPI, house: _House, on: Sequence[Frontdoor], stack: Asy
     for router in house.routers() + [chat.router for chat in chats if chat.router is not None]:
         app.include_router(router)
     return chats
+
+
+async def _sign_in(
+    app: FastAPI,
+    settings: Settings,
+    clients: aws.Clients,
+    stack: AsyncExitStack,
+    now: Callable[[], float],
+) -> Doors:
+    """What the gate asks; its addresses are opened."""
+    github = settings.github_login
+    session = await stack.enter_async_context(aiohttp.ClientSession()) if github else None
+    people = People(clients.dynamodb, table=settings.table)
+    made = SigningIn(clients.dynamodb, settings=settings, people=people, session=session, now=now)
+    for router in made.routers:
+        app.include_router(router)
+    return made.doors
 
 
 async def _launcher(settings: Settings, stack: AsyncExitStack) -> Launcher:

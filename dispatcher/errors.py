@@ -4,6 +4,8 @@
 inside AWS or a secret. Names no library.
 """
 
+import math
+
 
 class DispatcherError(Exception):
     """Base of all errors raised on purpose. ``status`` is the HTTP status, ``code`` the word to branch on."""
@@ -28,6 +30,13 @@ class Refused(DispatcherError):
 
     status = 403
     code = "refused"
+
+
+class SignIn(DispatcherError):
+    """Nobody is known to ask: no session, no token, or one that is not good (any more)."""
+
+    status = 401
+    code = "sign_in"
 
 
 class NotFound(DispatcherError):
@@ -56,6 +65,17 @@ class WrongType(DispatcherError):
 
     status = 415
     code = "wrong_content_type"
+
+
+class TooMany(DispatcherError):
+    """Asked too often. ``retry_after``: in how many whole seconds it may be asked again."""
+
+    status = 429
+    code = "too_many"
+
+    def __init__(self, text: str, *, retry_after: float, code: str | None = None) -> None:
+        super().__init__(text, code=code)
+        self.retry_after = max(math.ceil(retry_after), 1)
 
 
 class Unavailable(DispatcherError):

@@ -2,7 +2,7 @@
 
 A page in somebody's browser can send requests to this machine, and can give its own name the address of
 this machine (DNS rebinding). The first names itself in ``Origin``, the second in ``Host``. A tunnel's name is
-not trusted further than its requests are checked: page and API have no sign-in.
+not trusted further than its requests are checked: page and API only where people sign in.
 """
 
 import ipaddress
@@ -18,16 +18,20 @@ CHECKED = ("/healthz", "/slack/", "/github/", "/internal/")
 """What addresses begin with that check by themselves who asks, or say nothing that matters."""
 _ELSEWHERE = "This server answers on localhost only: open it as http://127.0.0.1 or http://localhost."
 _CHATS_ONLY = "Under this name there are the addresses of the chats only: page and API are on localhost."
+_FOREIGN = "Web pages of other origins may not use this server."
 
 
 class Guard:
     """ASGI middleware. ``loopback``: this server listens for its own machine only; then ``public_host`` is
-    the one other name that it answers to, and only where who asks is checked."""
+    the one other name that it answers to, and only where who asks is checked; ``signed_in``: everywhere."""
 
-    def __init__(self, app: ASGIApp, *, loopback: bool, public_host: str | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, *, loopback: bool, public_host: str | None = None, signed_in: bool = False
+    ) -> None:
         self._app = app
         self._loopback = loopback
         self._public_host = public_host.lower() if public_host else None
+        self._signed_in = signed_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it with 403."""
@@ -40,14 +44,14 @@ class Guard:
 
     def _problem(self, headers: Headers, *, path: str) -> str | None:
         host, origin = headers.get("host", ""), headers.get("origin")
-        name = _name(host)
+        name = host_of(host)
         if self._loopback and not is_loopback(name):
-            if self._public_host is None or name != self._public_host:
+            if self._public_host is None or name.lower() != self._public_host:
                 return _ELSEWHERE
-            if not path.startswith(CHECKED):
+            if not self._signed_in and not path.startswith(CHECKED):
                 return _CHATS_ONLY
         if origin is not None and (not host or _place(origin) != host.lower()):
-            return "Web pages of other origins may not use this server."
+            return _FOREIGN
         return None
 
 
@@ -68,7 +72,8 @@ def _place(origin: str) -> str:
         return ""
 
 
-def _name(host: str) -> str:
+def host_of(host: str) -> str:
+    """The name or address of a ``Host`` header, without its port and in lower case; "" for what is none."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

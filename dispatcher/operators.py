@@ -4,12 +4,13 @@ calls and answers into JSON."""
 import asyncio
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from contracts.words import WorkerId
 from dispatcher import body
+from dispatcher.access import Scope, needs
 from dispatcher.dead_replies import DeadReplies, Done
 from dispatcher.letters import MOST, DeadLetter, Letters
 from dispatcher.table import Table
@@ -49,7 +50,7 @@ class Operators:
 
     def router(self) -> APIRouter:
         """All addresses."""
-        router = APIRouter()
+        router = APIRouter(dependencies=[Depends(needs(Scope.OPERATE))])
         router.add_api_route("/v1/dead-letters", self.show, methods=["GET"])
         router.add_api_route("/v1/dead-letters/redrive", self.redrive, methods=["POST"])
         router.add_api_route("/v1/dead-letters/drop", self.drop, methods=["POST"])

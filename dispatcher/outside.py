@@ -4,12 +4,13 @@ where nothing can be posted any more. Turns requests into calls and answers into
 import asyncio
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from contracts.places import LinkKind, LinkRecord, PlaceRecord
 from dispatcher import body, route
+from dispatcher.access import Scope, needs
 from dispatcher.errors import Invalid, NotFound
 from dispatcher.people import People
 from dispatcher.places import Places
@@ -51,7 +52,7 @@ class Outside:
 
     def router(self) -> APIRouter:
         """All addresses."""
-        router = APIRouter()
+        router = APIRouter(dependencies=[Depends(needs(Scope.OPERATE))])
         router.add_api_route("/v1/links", self.show, methods=["GET"])
         router.add_api_route("/v1/links", self.add, methods=["POST"])
         router.add_api_route("/v1/links/remove", self.remove, methods=["POST"])
@@ -66,6 +67,7 @@ class Outside:
         """``POST /v1/links`` ``{"kind", "name", "target"}``: the link, 200. 404 for an unknown project."""
         given = await body.read(request, NewLink)
         kind = given.known_kind
+        request.state.about = f"{kind} {given.name} is {given.target}"
         if not kind.of_person:
             route.choose_project(self._settings.projects, asked=given.target, default=None)
         return JSONResponse(_link(await self._people.add(kind, given.name, given.target)))
@@ -73,6 +75,7 @@ class Outside:
     async def remove(self, request: Request) -> Response:
         """``POST /v1/links/remove`` ``{"kind", "name"}``: what it was, 200. 404 when there is none."""
         given = await body.read(request, Name)
+        request.state.about = f"{given.kind} {given.name}"
         gone = await self._people.remove(given.known_kind, given.name)
         if gone is None:
             raise NotFound(

@@ -9,7 +9,8 @@ import os
 import tomllib
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import (
@@ -48,13 +49,43 @@ class Settings(BaseSettings):
 
     host: str = Field(
         default="127.0.0.1",
-        description="Address to listen on. On any but a loopback address everybody who reaches it may post.",
+        description="Address to listen on. On any but a loopback address people have to sign in.",
     )
     public_host: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9.-]+$",
         description="Host name of a tunnel to this machine, without scheme and port. The chats' addresses"
-        " answer under it; page and API do not, because they have no sign-in.",
+        " answer under it; page and API do so where people sign in.",
+    )
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]+)?/?$",
+        description="Where people reach the page from outside, such as https://fleet.example.",
+    )
+    login: Literal["none", "accounts", "github", "both"] = Field(
+        default="none", description="How people sign in; none is for this machine alone."
+    )
+    github_client_id: str = Field(default="", description="Client id of the GitHub OAuth app, for sign-in.")
+    github_client_secret: SecretStr = Field(
+        default=SecretStr(""), description="Client secret of the GitHub OAuth app."
+    )
+    github_url: str = Field(
+        default="https://github.com", description="Where people sign in with GitHub; for Enterprise servers."
+    )
+    github_api_url: str = Field(
+        default="https://api.github.com", description="Base URL of GitHub's REST API."
+    )
+    operator_token_hash: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 of a bearer token that may do everything: the way in before there are accounts.",
+    )
+    seal_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="With it the seeds of one-time codes are encrypted; without it there are no such codes.",
+    )
+    posts_per_minute: int = Field(
+        default=120, ge=1, description="How often one signed-in person or token may post within a minute."
     )
     port: int = Field(
         default=8080, ge=0, le=65535, description="TCP port of page and API; 0 picks a free one."
@@ -116,6 +147,22 @@ class Settings(BaseSettings):
             given = known.get(name) or ProjectConfig(client=self.client, repo=self.repo)
             known[name] = given.model_copy(update={"repo": self.repo})
         return known
+
+    @property
+    def passwords(self) -> bool:
+        """Whether people sign in with accounts of this fleet."""
+        return self.login in ("accounts", "both")
+
+    @property
+    def github_login(self) -> bool:
+        """Whether people sign in with GitHub."""
+        return self.login in ("github", "both")
+
+    @cached_property
+    def outside_host(self) -> str | None:
+        """The one name under which this machine is reached from outside, in lower case."""
+        name = self.public_host or (urlsplit(self.public_url).hostname if self.public_url else None)
+        return name.lower() if name else None
 
     @cached_property
     def default_project(self) -> str | None:
