@@ -2,10 +2,12 @@
 ``docs/decisions/records.md``. Nothing that opens a door is a key in clear: tokens are looked up by digest."""
 
 import hashlib
+import secrets
 from datetime import UTC, datetime
 
 from contracts.records import Item, key
 
+TOKEN_PREFIX = "blt_"  # noqa: S105 - what tokens begin with, none itself
 ACCOUNTS = "accounts"
 """Partition of all accounts, by user."""
 TOKENS = "tokens"
@@ -17,6 +19,11 @@ KEYS = "signin-keys"
 def digest(secret: str) -> str:
     """SHA-256 of a secret of high entropy, in hex: what is stored of it."""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def new_token() -> str:
+    """A bearer token: 256 bits of chance behind a prefix that scanners for leaked secrets can look for."""
+    return TOKEN_PREFIX + secrets.token_urlsafe(32)
 
 
 def account_key(user: str) -> Item:

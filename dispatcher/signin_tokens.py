@@ -2,7 +2,6 @@
 made. What its user may do now is not decided here."""
 
 import re
-import secrets
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,7 +14,6 @@ from dispatcher.access import Scope
 from dispatcher.errors import Conflict, Invalid, NotFound, Overtaken
 from dispatcher.signin_store import ABSENT, Store
 
-PREFIX = "blt_"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DAY = 24 * 3600
 
@@ -53,7 +51,7 @@ class Tokens:
 
     async def find(self, token: str) -> TokenRecord | None:
         """The token, if it is good now."""
-        if not token.startswith(PREFIX):
+        if not token.startswith(rows.TOKEN_PREFIX):
             return None
         row = await self._store.get(rows.token_key(rows.digest(token)))
         found = TokenRecord.model_validate(row) if row else None
@@ -67,7 +65,7 @@ class Tokens:
         """A new token, and what is kept of it. Raises Invalid, Conflict."""
         if not _NAME.fullmatch(name):
             raise Invalid("A token's name has 1 to 64 letters, digits and . _ -", code="invalid_name")
-        token, now = new_token(), int(self._now())
+        token, now = rows.new_token(), int(self._now())
         expires = None if days is None else now + days * _DAY
         made = TokenRecord(
             name=name, user=user, scopes=scopes, created=now, expires=expires, digest=rows.digest(token)
@@ -102,11 +100,6 @@ class Tokens:
         await self._store.take(rows.token_key(gone.digest))
         await self._store.take(place)
         return gone
-
-
-def new_token() -> str:
-    """256 bits of chance behind a prefix that scanners for leaked secrets can look for."""
-    return PREFIX + secrets.token_urlsafe(32)
 
 
 def _iso(time: int) -> str:

@@ -16,8 +16,8 @@ from rich.text import Text
 
 from contracts.events import FINAL, Event
 from contracts.words import Mode, Outcome
+from fleet import account, link, listing, tokens
 from fleet import doctor as doctor_checks
-from fleet import link, listing
 from fleet import redrive as letters
 from fleet import redrive_replies as replies
 from fleet import simulate as simulated
@@ -39,6 +39,8 @@ app = typer.Typer(
 )
 
 app.add_typer(link.app, name="link")
+app.add_typer(account.app, name="account")
+app.add_typer(tokens.app, name="token")
 app.add_typer(simulated.app, name="simulate")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON instead of text.")]

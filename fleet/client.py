@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contracts.events import EVENT, Event
 from contracts.words import MessageId, Mode, ThreadId
+from fleet import operator
+from fleet.home import Home
 from fleet.problem import FAILED, UNREACHABLE, USAGE, Problem
 from fleet.settings import Settings
 
@@ -68,9 +70,8 @@ class Client:
 
     def __init__(self, settings: Settings) -> None:
         self.address = settings.address
-        headers = {}
-        if settings.token is not None:
-            headers["authorization"] = f"Bearer {settings.token.get_secret_value()}"
+        token = _token(settings)
+        headers = {"authorization": f"Bearer {token}"} if token else {}
         self._http = httpx.Client(
             base_url=self.address, headers=headers, timeout=httpx.Timeout(30, connect=5), trust_env=False
         )
@@ -101,22 +102,22 @@ class Client:
             "message_id": message_id,
         }
         given = {k: v for k, v in body.items() if v is not None}
-        return Posted.model_validate(self._ask("POST", "/v1/threads", json=given))
+        return Posted.model_validate(self.ask("POST", "/v1/threads", json=given))
 
     def threads(self) -> list[dict[str, Any]]:
         """All threads, as the API lists them. Raises Problem."""
-        answer = self._ask("GET", "/v1/threads")
+        answer = self.ask("GET", "/v1/threads")
         listed = answer.get("threads", []) if isinstance(answer, dict) else answer
         return [dict(thread) for thread in listed]
 
     def stop(self, thread: str) -> dict[str, Any]:
         """Stop everything unanswered in a thread. Raises Problem."""
-        return dict(self._ask("POST", f"{_path(thread)}/stop") or {})
+        return dict(self.ask("POST", f"{_path(thread)}/stop") or {})
 
     def dead_letters(self, *, worker: str | None = None) -> dict[str, Any]:
         """All dead letters, or those of one worker, as the API lists them. Raises Problem."""
         query = {"worker_id": worker} if worker is not None else {}
-        return dict(self._ask("GET", "/v1/dead-letters", params=query))
+        return dict(self.ask("GET", "/v1/dead-letters", params=query))
 
     def redrive(self, *, wanted: str | None, worker: str | None) -> dict[str, Any]:
         """Ring again for one dead letter or for all; what was done. Raises Problem."""
@@ -128,33 +129,33 @@ class Client:
 
     def dead_replies(self) -> dict[str, Any]:
         """What people did not get to see in their chats, as the API lists it. Raises Problem."""
-        return dict(self._ask("GET", "/v1/dead-replies"))
+        return dict(self.ask("GET", "/v1/dead-replies"))
 
     def settle_replies(self, what: Literal["redrive", "drop"], *, wanted: str | None) -> dict[str, Any]:
         """Try dead replies again, or delete those that nobody can read; what was done. Raises Problem."""
         given = {"id": wanted} if wanted is not None else {}
-        return dict(self._ask("POST", f"/v1/dead-replies/{what}", json=given, timeout=120))
+        return dict(self.ask("POST", f"/v1/dead-replies/{what}", json=given, timeout=120))
 
     def undeliverable(self) -> list[dict[str, Any]]:
         """The places in which nothing can be posted. Raises Problem."""
-        return [dict(place) for place in self._ask("GET", "/v1/undeliverable")["undeliverable"]]
+        return [dict(place) for place in self.ask("GET", "/v1/undeliverable")["undeliverable"]]
 
     def links(self) -> list[dict[str, Any]]:
         """Who is who: all links. Raises Problem."""
-        return [dict(link) for link in self._ask("GET", "/v1/links")["links"]]
+        return [dict(link) for link in self.ask("GET", "/v1/links")["links"]]
 
     def link(self, *, kind: str, name: str, target: str) -> dict[str, Any]:
         """Link an outside name with a user or project; the link. Raises Problem."""
-        return dict(self._ask("POST", "/v1/links", json={"kind": kind, "name": name, "target": target}))
+        return dict(self.ask("POST", "/v1/links", json={"kind": kind, "name": name, "target": target}))
 
     def unlink(self, *, kind: str, name: str) -> dict[str, Any]:
         """Forget a link; what it was. Raises Problem."""
-        return dict(self._ask("POST", "/v1/links/remove", json={"kind": kind, "name": name}))
+        return dict(self.ask("POST", "/v1/links/remove", json={"kind": kind, "name": name}))
 
     def _settle(self, what: str, *, wanted: str | None, worker: str | None) -> dict[str, Any]:
         given = {k: v for k, v in {"id": wanted, "worker_id": worker}.items() if v is not None}
         # With thousands of letters this takes its time.
-        return dict(self._ask("POST", f"/v1/dead-letters/{what}", json=given, timeout=120))
+        return dict(self.ask("POST", f"/v1/dead-letters/{what}", json=given, timeout=120))
 
     def events(
         self, thread: str, *, follow: bool, after: int = 0, say: Callable[[str], None] = lambda _: None
@@ -202,7 +203,8 @@ class Client:
                 if sent.data:
                     yield _number(sent), _event(sent.data)
 
-    def _ask(self, method: str, path: str, **request: Any) -> Any:
+    def ask(self, method: str, path: str, **request: Any) -> Any:
+        """What the API answers, as JSON. ``request``: as for httpx. Raises Problem."""
         try:
             response = self._http.request(method, path, **request)
         except httpx.HTTPError as error:
@@ -233,6 +235,14 @@ class Client:
             f"the dispatcher failed ({response.status_code}): {reason}; try again, then see its log.",
             code=FAILED,
         )
+
+
+def _token(settings: Settings) -> str | None:
+    """The token given, else for the fleet of this home the one that its ``up`` has made."""
+    if settings.token is not None:
+        return settings.token.get_secret_value()
+    ours = settings.address == settings.local_address
+    return operator.token_of(Home(settings.home)) if ours else None
 
 
 def _path(thread: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from contracts.words import WorkerId
 from dispatcher.github_tokens import worker_secret
-from fleet import environment
+from fleet import environment, operator
 from fleet.child import Part, answers, ready_line
 from fleet.environment import Env
 from fleet.home import Home
@@ -92,6 +92,7 @@ def dispatcher(plan: Plan, *, engine_url: str, launcher_url: str, launcher_token
         "BRANCHLINE_LAUNCHER_TOKEN": launcher_token,
         "BRANCHLINE_DIE_WITH_PARENT": "1",
         **_who(plan.project),
+        **operator.for_dispatcher(plan.home, plan.outside),
         **(plan.simulation.for_dispatcher() if plan.simulation is not None else {}),
         **({"BRANCHLINE_OFFLINE_MODEL": "1"} if plan.offline else {}),
     }

@@ -8,7 +8,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     user: str = Field(default=LOCAL, min_length=1, description="Name of the person at this machine.")
     project: str | None = Field(default=None, description="Project of a request that names none.")
     table: str = Field(default="branchline", description="Name of the DynamoDB table.")
+    login: Literal["none", "accounts", "github", "both"] = Field(
+        default="none", description="How people sign in; none is for this machine alone."
+    )
     region: str = Field(default="us-east-1", description="AWS region; on one machine only a name.")
     shutdown_seconds: float = Field(
         default=60.0, ge=0, description="Seconds a worker gets to save its work when the fleet stops."

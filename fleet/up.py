@@ -11,6 +11,7 @@ from dataclasses import replace
 import httpx
 
 from contracts.words import WorkerId
+from dispatcher.guard import is_loopback
 from fleet import parts, ports, processes, simulation
 from fleet.child import Part
 from fleet.home import Home, Lock
@@ -41,6 +42,7 @@ async def up(
     """
     if simulate:
         simulation.refuse_real(outside)
+    _check_sign_in(settings)
     stop = Stop()
     stop.listen()
     home = Home(settings.home)
@@ -103,6 +105,16 @@ def _end_leftovers(home: Home, *, screen: Screen) -> None:
         return
     with screen.step("ending processes that an earlier run has left"):
         processes.end(lambda: processes.leftovers(home.path), grace=_LEFTOVER_SECONDS)
+
+
+def _check_sign_in(settings: Settings) -> None:
+    if settings.login == "none" and not is_loopback(settings.host):
+        raise Problem(
+            f"{settings.host} can be reached from other machines, so people have to sign in: set"
+            " BRANCHLINE_LOGIN to accounts, github or both (docs/signin.md), or BRANCHLINE_HOST"
+            " back to 127.0.0.1.",
+            code=USAGE,
+        )
 
 
 def _check_ports(settings: Settings) -> None:

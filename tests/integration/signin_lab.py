@@ -1,4 +1,4 @@
-"""What the tests of signing in share: the application itself behind real HTTP, with a clock that tests set."""
+"""What the tests of signing in share: the application behind real HTTP, with a clock that tests set."""
 
 import asyncio
 import socket
