@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from dispatcher.errors import DispatcherError, SignIn, TooMany, Unavailable
 
 _log = structlog.get_logger(__name__)
+_FAULT = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 _PLAIN = {
     404: ("not_found", "There is nothing at this address: the API begins with /v1/threads."),
     405: ("method_not_allowed", "This address does not take this method."),
@@ -53,8 +54,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def fault(_: Request, __: Exception) -> Response:
-        # The framework logs it with its stack trace after this answer.
-        return _answer(500, code="internal", message="Something is wrong here: the server's log says what.")
+        # The framework logs it with its stack trace after this answer, which passes no middleware.
+        message = "Something is wrong here: the server's log says what."
+        return _answer(500, code="internal", message=message, headers=_FAULT)
 
 
 def _answer(status: int, *, code: str, message: str, headers: dict[str, str] | None = None) -> Response:

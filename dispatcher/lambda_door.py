@@ -2,7 +2,8 @@
 
 It is connected at the first event, because a snapshot of a Lambda's environment must not hold connections,
 and then lives as long as the environment does. Between two events everything stands still, so nothing runs
-beside the requests: no sweep, no listener for replies. Reads no setting.
+beside the requests: no sweep, no listener for replies. Who asks is found out by the application. Reads no
+setting.
 """
 
 import asyncio
@@ -10,12 +11,8 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
 
 from dispatcher import lambda_http
-from dispatcher.answers import error_answer
-from dispatcher.errors import Refused
-from dispatcher.guard import CHECKED
 
 _MARGIN_SECONDS = 2.0
 """Kept of the time that Lambda gives, to hand the answer over."""
@@ -38,30 +35,13 @@ class Door:
             life = AsyncExitStack()
             await life.enter_async_context(self._app.router.lifespan_context(self._app))
             self._life = life
-        return await lambda_http.answer(Wall(self._app, event=event), event, seconds=seconds)
+        return await lambda_http.answer(self._app, event, seconds=seconds)
 
     def close(self) -> None:
         """Let go of everything."""
         if self._life is not None:
             self._runner.run(self._life.aclose())
         self._runner.close()
-
-
-class Wall:
-    """ASGI middleware: the API and the page have no sign-in, so here only those get to them whom the address
-    itself has checked (a function URL or an HTTP API with an authorizer)."""
-
-    def __init__(self, app: FastAPI, *, event: lambda_http.Event) -> None:
-        self._app = app
-        self._known = bool(event.get("requestContext", {}).get("authorizer"))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it with 403."""
-        if self._known or scope["path"].startswith(CHECKED):
-            await self._app(scope, receive, send)
-        else:
-            refusal = Refused("This address is for chats only: ask through one with an authorizer.")
-            await error_answer(refusal)(scope, receive, send)
 
 
 def _seconds(context: Any) -> float:

@@ -15,9 +15,8 @@ def http_event(
     encoded: bool = False,
     cookies: list[str] | None = None,
     host: str = HOST,
-    signed_in: bool = False,
 ) -> dict[str, Any]:
-    """One request. ``signed_in``: the address has an authorizer, which let it pass."""
+    """One request."""
     event: dict[str, Any] = {
         "version": "2.0",
         "routeKey": "$default",
@@ -45,6 +44,4 @@ def http_event(
         event["body"] = body
     if cookies:
         event["cookies"] = cookies
-    if signed_in:
-        event["requestContext"]["authorizer"] = {"iam": {"userArn": "arn:aws:iam::123456789012:user/ada"}}
     return event

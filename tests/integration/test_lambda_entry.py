@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from dispatcher.signin_records import digest
 from fleet.standin.keys import new_private_key
 from fleet.standin.slack import SECRET, signed
 from tests.fakes.dispatcher import environment
 from tests.fakes.lambda_events import http_event
 from tests.integration.lambda_lab import ask, built, unpacked
+
+TOKEN = "blt_of-the-lambda"
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +24,8 @@ def lambda_env(engine_url: str, account: str) -> dict[str, str]:
     """The environment of the Lambda, with both chats configured; nothing of this process's own path."""
     github = {"GITHUB_WEBHOOK_SECRET": "s", "GITHUB_APP_ID": "1", "GITHUB_APP_PRIVATE_KEY": new_private_key()}
     slack = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_SIGNING_SECRET": SECRET}
-    env = environment(engine_url=engine_url, account=account, **slack, **github)
+    login = {"BRANCHLINE_LOGIN": "accounts", "BRANCHLINE_OPERATOR_TOKEN_HASH": digest(TOKEN)}
+    env = environment(engine_url=engine_url, account=account, **slack, **github, **login)
     return {k: v for k, v in env.items() if k != "PYTHONPATH"}
 
 
@@ -43,25 +47,38 @@ def test_it_answers_health_and_the_signed_challenge_of_slack(
     assert json.loads(got[1]["body"]) == {"challenge": "3eZbrw1aB"}
 
 
-def test_api_and_page_are_for_those_whom_the_address_has_checked(
+def test_the_api_is_for_those_who_signed_in_and_the_page_for_everybody(
     folder: Path, engine_url: str, account: str, tmp_path: Path
 ) -> None:
     kind = {"content-type": "application/json"}
-    post = {"body": json.dumps({"text": "hello", "thread_id": "t1"}), "headers": kind}
+    bearer = {"authorization": f"Bearer {TOKEN}"}
+    body = json.dumps({"text": "hello", "thread_id": "t1"})
+    account_body = json.dumps({"user": "local", "password": "correct horse battery"})
     events = [
         http_event("GET", "/"),
-        http_event("POST", "/v1/threads", **post),
-        http_event("GET", "/v1/threads", signed_in=True),
-        http_event("POST", "/v1/threads", signed_in=True, **post),
-        http_event("GET", "/v1/threads/t1/events", signed_in=True),
-        http_event("GET", "/", signed_in=True),
+        http_event("POST", "/v1/threads", body=body, headers=kind),
+        http_event("GET", "/v1/threads", headers=bearer),
+        http_event("POST", "/v1/threads", body=body, headers={**kind, **bearer}),
+        http_event("GET", "/v1/threads/t1/events", headers=bearer),
+        http_event("POST", "/v1/accounts", body=account_body, headers={**kind, **bearer}),
+        http_event("POST", "/auth/login", body=account_body, headers=kind),
     ]
     got = ask(folder, events, tmp_path=tmp_path, **lambda_env(engine_url, account))
-    assert [a["statusCode"] for a in got] == [403, 403, 200, 202, 200, 200]
+    assert [a["statusCode"] for a in got] == [200, 401, 200, 202, 200, 201, 200]
     assert json.loads(got[2]["body"]) == {"threads": []}, "what was refused is not recorded"
     assert '"type":"message.received"' in got[4]["body"]
     assert got[4]["headers"]["content-type"].startswith("text/event-stream")
-    assert "<html" in got[5]["body"]
+    assert "<html" in got[0]["body"]
+    assert all(c.startswith("__Host-") and "Secure" in c for c in got[6]["cookies"])
+    assert got[6]["headers"]["strict-transport-security"]
+
+
+def test_without_a_sign_in_it_does_not_start(
+    folder: Path, engine_url: str, account: str, tmp_path: Path
+) -> None:
+    env = {**lambda_env(engine_url, account), "BRANCHLINE_LOGIN": "none"}
+    with pytest.raises(AssertionError, match="a Lambda needs a sign-in: set BRANCHLINE_LOGIN"):
+        ask(folder, [http_event("GET", "/healthz")], tmp_path=tmp_path, **env)
 
 
 def test_an_event_that_is_no_request_says_so(

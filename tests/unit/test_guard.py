@@ -21,9 +21,17 @@ async def _yes(_: Request) -> Response:
     return PlainTextResponse("yes")
 
 
-async def ask(path: str, *, host: str, public_host: str | None, loopback: bool = True, **headers: str) -> int:
+async def ask(
+    path: str,
+    *,
+    host: str,
+    public_host: str | None,
+    loopback: bool = True,
+    signed_in: bool = False,
+    **headers: str,
+) -> int:
     inner = Starlette(routes=[Route("/{any:path}", _yes)])
-    app = Guard(inner, loopback=loopback, public_host=public_host)
+    app = Guard(inner, loopback=loopback, public_host=public_host, signed_in=signed_in)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         url = httpx.URL("http://127.0.0.1").copy_with(raw_path=path.encode())
@@ -37,6 +45,12 @@ async def test_a_tunnel_that_is_configured_brings_the_chats(host: str) -> None:
 
 async def test_page_and_api_do_not_answer_under_the_name_of_a_tunnel() -> None:
     assert [await ask(path, host=TUNNEL, public_host=TUNNEL) for path in LOCAL] == [403] * len(LOCAL)
+
+
+async def test_where_people_sign_in_page_and_api_answer_under_the_name_of_a_tunnel_and_no_other() -> None:
+    for path in (*CHATS, *LOCAL):
+        assert await ask(path, host=TUNNEL, public_host=TUNNEL, signed_in=True) == 200
+        assert await ask(path, host="evil.example", public_host=TUNNEL, signed_in=True) == 403
 
 
 @pytest.mark.parametrize(
