@@ -130,7 +130,8 @@ class WorkerRecord(_Record):
 
     ``repo`` is the remote that the checkout is cloned from and pushed to, ``place`` names the owner's disk,
     ``lineage`` this row: a row that was deleted and made again has another, and its epochs start again.
-    ``replies_url`` is the queue to ring after an event, absent without a chat frontend.
+    ``replies_url`` is the queue to ring after an event, absent without a chat frontend. The owner says where
+    its preview listens (``preview_url``), else why it does not, and whose branch is checked out (``shows``).
     """
 
     worker_id: WorkerId
@@ -149,6 +150,9 @@ class WorkerRecord(_Record):
     beat: int = 0
     place: str | None = None
     stack: tuple[ThreadId, ...] = ()
+    preview_url: str | None = None
+    preview_problem: str | None = None
+    shows: ThreadId | None = None
 
 
 class BindingRecord(_Record):

@@ -39,6 +39,7 @@ from worker.ports import Draft, PreviewState
 from worker.preview import DevServer
 from worker.redact import Redactor
 from worker.settings import Settings, model_environment, secrets
+from worker.showing import Showing
 from worker.signals import drain_on_signals
 from worker.workspace import GitWorkspace
 
@@ -83,6 +84,7 @@ class Worker:
         self.workspace = self._workspace()
         self.agent = self._agent()
         self.preview = self._preview()
+        self.showing = self._showing()
         self.inbox = SqsInbox(
             aws=clients,
             ring=lambda: self.engine.ring(),
@@ -158,6 +160,17 @@ class Worker:
             redact=self.redactor,
             log_dir=self.settings.own_files / "preview",
             on_ready=self._preview_ready,
+            on_change=lambda: self.showing.ring(),
+            allowed_hosts=self.settings.preview_hosts,
+        )
+
+    def _showing(self) -> Showing:
+        return Showing(
+            row=self.row,
+            write=self.lease.show,
+            state=lambda: self.preview.state,
+            shows=lambda: self.workspace.checked_out,
+            url=self.settings.preview_url,
         )
 
     def _engine(self) -> Engine:
@@ -200,6 +213,7 @@ class Worker:
             workspace=self.workspace,
             agent=self.agent,
             preview=self.preview,
+            showing=self.showing,
             inbox=self.inbox,
             discovery=self.discovery,
             engine=self.engine,

@@ -8,7 +8,7 @@ epoch, the fencing token of all writes and pushes. This module must not decide w
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from botocore.exceptions import ClientError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_random_exponential
@@ -162,7 +162,18 @@ class DynamoLease:
 
     async def release(self) -> None:
         """Give the id up, so that the next owner need not wait. Raises LeaseLost."""
-        await self._write("SET #state = :state REMOVE #owner", {":state": {"S": "cold"}}, {"#state": "state"})
+        gone = "#owner, preview_url, preview_problem"
+        await self._write(
+            f"SET #state = :state REMOVE {gone}", {":state": {"S": "cold"}}, {"#state": "state"}
+        )
+
+    async def show(self, shown: Mapping[str, str | None]) -> None:
+        """Set fields of the row that say what the preview shows; None removes one. Raises LeaseLost."""
+        sets = [f"{name} = :{name}" for name, value in shown.items() if value is not None]
+        gone = [name for name, value in shown.items() if value is None]
+        clauses = (("SET ", sets), ("REMOVE ", gone))
+        update = " ".join(word + ", ".join(parts) for word, parts in clauses if parts)
+        await self._write(update, {f":{name}": {"S": value} for name, value in shown.items() if value})
 
     @_again
     async def _row(self) -> WorkerRecord:

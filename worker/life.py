@@ -23,6 +23,7 @@ from worker.log import get_logger
 from worker.memory import keep_what_is_loaded
 from worker.outbox import Outbox
 from worker.ports import Draft, Ledger, Preview, Workspace
+from worker.showing import Showing
 
 log = get_logger()
 
@@ -44,6 +45,7 @@ class Life:
         workspace: Workspace,
         agent: ClaudeAgent,
         preview: Preview,
+        showing: Showing,
         inbox: SqsInbox,
         discovery: Discovery,
         engine: Engine,
@@ -53,6 +55,7 @@ class Life:
         self._ledger, self._outbox, self._workspace = ledger, outbox, workspace
         self._agent, self._preview, self._inbox = agent, preview, inbox
         self._discovery, self._engine, self._leaving = discovery, engine, leaving
+        self._showing = showing
 
     async def live(self) -> Left:
         """Prepare, work, leave. Raises WorkerError when the checkout cannot be made usable."""
@@ -143,6 +146,7 @@ class Life:
             "inbox": self._inbox.keep(),
             "outbox": self._outbox_loop(),
             "preview": self._preview_loop(),
+            "showing": self._showing_loop(),
         }
         loops = [asyncio.create_task(work, name=name) for name, work in named.items()]
         try:
@@ -171,6 +175,14 @@ class Life:
             await self._preview.run()
         except Exception:
             log.exception("preview_broke")
+        await asyncio.Event().wait()
+
+    async def _showing_loop(self) -> None:
+        """That nobody can be told where the preview is stops no turn."""
+        try:
+            await self._showing.run()
+        except Exception:
+            log.exception("showing_broke")
         await asyncio.Event().wait()
 
     async def _leave(self, reason: str) -> None:

@@ -20,6 +20,8 @@ from worker.preview_plan import Facts, Install, Pace, Site, Start, Stop, Wait, b
 from worker.preview_process import Group, Output, environment, sweep
 from worker.redact import Redactor
 
+_TAKEN = "Port {port} is taken by another program: stop it, or set BRANCHLINE_PREVIEW_PORT to a free one."
+
 
 class DevServer:
     """The preview of the checkout at ``path``, on ``http://{host}:{port}``. Implements ``ports.Preview``.
@@ -27,7 +29,8 @@ class DevServer:
     ``command``: the project's own way to serve itself, run by a shell with ``PORT`` and ``HOST`` set; None:
     Astro if the project depends on it; ``"none"``: no preview. ``node``: the Node.js to use, else one is
     found. ``marker``: the same for each start of this worker, so that leftovers of a killed one are known.
-    ``on_ready``: awaited each time the server has come up. ``log_dir``: takes ``preview.log`` and launchers.
+    ``on_ready``: awaited each time the server has come up. ``on_change``: called when ``state`` or the
+    checkout may be another; it must not wait. ``log_dir``: takes ``preview.log`` and launchers.
     ``allowed_hosts``: names under which a browser may ask besides ``localhost`` and addresses.
     """
 
@@ -40,6 +43,7 @@ class DevServer:
         redact: Redactor,
         log_dir: Path,
         on_ready: Callable[[PreviewState], Awaitable[None]],
+        on_change: Callable[[], None] = lambda: None,
         host: str = "127.0.0.1",
         command: str | None = None,
         node: Path | None = None,
@@ -48,7 +52,8 @@ class DevServer:
     ) -> None:
         self._path, self._port, self._host = path, port, host
         self._command, self._node_path, self._allowed_hosts = command, node, allowed_hosts
-        self._marker, self._log_dir, self._on_ready = marker, log_dir, on_ready
+        self._marker, self._log_dir = marker, log_dir
+        self._on_ready, self._on_change = on_ready, on_change
         self._pace = pace or Pace()
         self._output = Output(path=log_dir / "preview.log", redactor=redact)
         self._probe = preview_net.Probe(host=host, port=port)
@@ -74,6 +79,7 @@ class DevServer:
         self._look = True
         self._note(failures=0, not_before=0.0)
         self._wake.set()
+        self._on_change()
 
     async def connections(self) -> int:
         """Open client connections to the preview port, without our own; 0 where that cannot be told."""
@@ -91,7 +97,7 @@ class DevServer:
         finally:
             sweep(self._marker)
             await self._end_group()
-            self._state = PreviewState(ready=False, url=None)
+            self._set(PreviewState(ready=False, url=None))
             self._output.close()
 
     # ------------------------------------------------------------ looking
@@ -160,12 +166,8 @@ class DevServer:
         there = await self._are_installed(site)
         self._note(
             installed=site.dependencies if there else None,
-            port_problem=self._port_problem() if taken else None,
+            port_problem=_TAKEN.format(port=self._port) if taken else None,
         )
-
-    def _port_problem(self) -> str:
-        sentence = f"Port {self._port} is taken by another program: stop it"
-        return f"{sentence}, or set BRANCHLINE_PREVIEW_PORT to a free one."
 
     def _note(self, **changed: Any) -> None:
         self._facts = replace(self._facts, **changed)
@@ -237,7 +239,7 @@ class DevServer:
         if action.problem is not None:
             self._show(action.problem)
         elif self._facts.site.kind == "none":
-            self._state = PreviewState(ready=False, url=None)
+            self._set(PreviewState(ready=False, url=None))
         await self._wait_for(self._group, seconds=action.seconds)
         if self._facts.serving is not None and self._group is not None and self._group.exit_status is None:
             await self._look_at_server()
@@ -270,7 +272,7 @@ class DevServer:
         now = time.monotonic()
         get_logger().info("preview.ready", seconds=round(now - self._facts.started_at, 2))
         self._note(answered=True, started_at=now)
-        self._state = PreviewState(ready=True, url=self.url)
+        self._set(PreviewState(ready=True, url=self.url))
         try:
             await self._on_ready(self._state)
         except Exception:
@@ -294,5 +296,9 @@ class DevServer:
         get_logger().warning("preview.failed", problem=problem, failures=failures, retry_in=wait)
         self._show(problem)
 
+    def _set(self, state: PreviewState) -> None:
+        self._state = state
+        self._on_change()
+
     def _show(self, problem: str) -> None:
-        self._state = PreviewState(ready=False, url=None, problem=problem)
+        self._set(PreviewState(ready=False, url=None, problem=problem))

@@ -52,6 +52,10 @@ class Settings(BaseSettings):
     """TCP port of the preview."""
     preview_host: str = "127.0.0.1"
     """Address the preview binds."""
+    preview_url: str | None = None
+    """Where the dispatcher reaches the preview, when that is not where it listens (behind a port mapping)."""
+    public_host: str | None = None
+    """Name under which people reach the dispatcher; previews have names below it."""
     lease_seconds: float = Field(default=15, gt=0)
     """Seconds an owner may be silent before another may take the worker id; renewed every third of it."""
     visibility_seconds: float = Field(default=60, ge=1)
@@ -74,6 +78,11 @@ class Settings(BaseSettings):
     """Names of further environment variables that Claude Code may see (a JSON list)."""
     log_level: str = "info"
     """Least level that is logged: debug, info, warning, error."""
+
+    @property
+    def preview_hosts(self) -> tuple[str, ...]:
+        """Names under which the dev server must answer besides those of this machine, which it knows."""
+        return (f".{self.public_host}",) if self.public_host else ()
 
     @property
     def own_files(self) -> Path:

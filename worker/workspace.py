@@ -152,6 +152,11 @@ class GitWorkspace:
         """The remote's default branch as last fetched. Raises ``WorkspaceError`` when it has none yet."""
         return await self._refs.default_branch()
 
+    @property
+    def checked_out(self) -> ThreadId | None:
+        """The thread whose branch the worktree holds now, if it is one's."""
+        return ThreadId(self._notes.current()[1]) or None
+
     async def diff(self, thread_id: ThreadId) -> str:
         """What the thread's branch changed since it left the default branch, as a redacted patch."""
         between = f"{TRACKING}{await self.default_branch()}...{heads(names.branch(thread_id))}"
