@@ -57,6 +57,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            ws="websockets-sansio",
             timeout_graceful_shutdown=_STOP_SECONDS,
         )
     )

@@ -6,7 +6,7 @@ Wires the parts and owns their lifetime; decides nothing.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -28,6 +28,10 @@ from dispatcher.operators import Operators
 from dispatcher.outside import Outside
 from dispatcher.people import People
 from dispatcher.places import Places
+from dispatcher.preview import Preview
+from dispatcher.preview_names import PreviewNames
+from dispatcher.preview_proxy import PreviewDoor, PreviewProxy, proxying
+from dispatcher.preview_tickets import RandomKey, Tickets
 from dispatcher.queues import Queues
 from dispatcher.record import Recorder
 from dispatcher.replies import Listener, Replies
@@ -66,8 +70,12 @@ def create_app(
             launcher = await _launcher(settings, stack)
             app.state.doors = await _sign_in(app, settings, clients, stack, now)
             on = [door for door in frontdoors if door.is_on()]
-            house = _House(settings=settings, clients=clients, launcher=launcher, chats=bool(on))
+            house = _House(
+                settings=settings, clients=clients, launcher=launcher, chats=bool(on), in_lambda=in_lambda
+            )
             chats = await _open(app, house, on, stack)
+            if not in_lambda:
+                app.state.previews = await stack.enter_async_context(house.proxying())
             await house.sweep.prepare()
             for work in [] if in_lambda else house.loops(chats):
                 stack.push_async_callback(_cancel, asyncio.create_task(work))
@@ -76,19 +84,34 @@ def create_app(
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     loopback = is_loopback(settings.host) and not in_lambda
     app.add_middleware(Gate)
-    signed_in = settings.login != "none"
-    app.add_middleware(Guard, loopback=loopback, public_host=settings.outside_host, signed_in=signed_in)
+    previews = preview_names(settings)
+    app.add_middleware(PreviewDoor, names=previews)
+    app.add_middleware(
+        Guard,
+        loopback=loopback,
+        public_host=settings.outside_host,
+        signed_in=settings.signs_in,
+        previews=previews,
+    )
     app.add_middleware(SafeHeaders, cookies=Cookies(settings))
     answers.install(app)
     app.include_router(page.router(settings))
     return app
 
 
+def preview_names(settings: Settings) -> PreviewNames:
+    """Under a public name there are previews only where people sign in."""
+    return PreviewNames(public_host=settings.outside_host if settings.signs_in else None)
+
+
 class _House:
     """Every part of the dispatcher, each made once. ``chats``: whether there is a chat frontend."""
 
-    def __init__(self, *, settings: Settings, clients: aws.Clients, launcher: Launcher, chats: bool) -> None:
-        self.settings = settings
+    def __init__(
+        self, *, settings: Settings, clients: aws.Clients, launcher: Launcher, chats: bool, in_lambda: bool
+    ) -> None:
+        self.settings, self.in_lambda = settings, in_lambda
+        self.tickets = Tickets(RandomKey()) if settings.signs_in else None
         self.table = table = Table(clients.dynamodb, name=settings.table)
         self.places = Places(clients.dynamodb, table=settings.table)
         self.people = People(clients.dynamodb, table=settings.table)
@@ -127,6 +150,16 @@ class _House:
         replies = Replies(table=self.table, places=self.places, frontends=posts)
         return [self.sweep.run(), Listener(rings=self.rings, replies=replies).run()]
 
+    def proxying(self) -> AbstractAsyncContextManager[PreviewProxy]:
+        """What passes previews on."""
+        return proxying(
+            table=self.table,
+            names=preview_names(self.settings),
+            tickets=self.tickets,
+            first_port=self.settings.preview_port,
+            own_port=self.settings.port,
+        )
+
     def routers(self) -> list[APIRouter]:
         """The addresses of everything but the chats."""
         api = Api(
@@ -136,11 +169,18 @@ class _House:
             streams=self.streams,
             places=self.places,
         )
+        preview = Preview(
+            ingest=self.ingest,
+            table=self.table,
+            preview_names=preview_names(self.settings),
+            tickets=self.tickets,
+            passed_on=not self.in_lambda,
+        )
         dead = DeadReplies(table=self.table, places=self.places, rings=self.rings) if self.rings else None
         health = Health(settings=self.settings, table=self.table, queues=self.queues, dead=dead)
         operators = Operators(table=self.table, letters=self.letters, replies=dead)
         outside = Outside(settings=self.settings, table=self.table, people=self.people, places=self.places)
-        return [api.router(), health.router(), operators.router(), outside.router()]
+        return [preview.router(), api.router(), health.router(), operators.router(), outside.router()]
 
 
 async def _open(app: FastAPI, house: _House, on: Sequence[Frontdoor], stack: AsyncExitStack) -> list[Chat]:

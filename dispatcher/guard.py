@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dispatcher.answers import error_answer
 from dispatcher.errors import Refused
+from dispatcher.preview_names import PreviewNames
 
 CHECKED = ("/healthz", "/slack/", "/github/", "/internal/")
 """What addresses begin with that check by themselves who asks, or say nothing that matters."""
@@ -23,20 +24,28 @@ _FOREIGN = "Web pages of other origins may not use this server."
 
 class Guard:
     """ASGI middleware. ``loopback``: this server listens for its own machine only; then ``public_host`` is
-    the one other name that it answers to, and only where who asks is checked; ``signed_in``: everywhere."""
+    the one other name that it answers to, and only where who asks is checked; ``signed_in``: everywhere.
+    ``previews``: names that are answered as well, because whoever answers under them checks who asks."""
 
     def __init__(
-        self, app: ASGIApp, *, loopback: bool, public_host: str | None = None, signed_in: bool = False
+        self,
+        app: ASGIApp,
+        *,
+        loopback: bool,
+        public_host: str | None = None,
+        signed_in: bool = False,
+        previews: PreviewNames | None = None,
     ) -> None:
         self._app = app
+        self._previews = previews
         self._loopback = loopback
         self._public_host = public_host.lower() if public_host else None
         self._signed_in = signed_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it with 403."""
-        is_http = scope["type"] == "http"
-        problem = self._problem(Headers(scope=scope), path=scope["path"]) if is_http else None
+        asks = scope["type"] in ("http", "websocket")
+        problem = self._problem(Headers(scope=scope), path=scope["path"]) if asks else None
         if problem is None:
             await self._app(scope, receive, send)
         else:
@@ -45,7 +54,8 @@ class Guard:
     def _problem(self, headers: Headers, *, path: str) -> str | None:
         host, origin = headers.get("host", ""), headers.get("origin")
         name = host_of(host)
-        if self._loopback and not is_loopback(name):
+        is_preview = self._previews is not None and self._previews.label_of(host) is not None
+        if self._loopback and not is_loopback(name) and not is_preview:
             if self._public_host is None or name.lower() != self._public_host:
                 return _ELSEWHERE
             if not self._signed_in and not path.startswith(CHECKED):

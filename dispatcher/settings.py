@@ -149,6 +149,11 @@ class Settings(BaseSettings):
         return known
 
     @property
+    def signs_in(self) -> bool:
+        """Whether people sign in at all."""
+        return self.login != "none"
+
+    @property
     def passwords(self) -> bool:
         """Whether people sign in with accounts of this fleet."""
         return self.login in ("accounts", "both")

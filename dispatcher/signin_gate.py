@@ -65,7 +65,7 @@ class Doors:
     @property
     def login(self) -> bool:
         """Whether people sign in at all."""
-        return self.settings.login != "none"
+        return self.settings.signs_in
 
     async def who(self, connection: HTTPConnection) -> Principal | None:
         """Who asks. Raises SignIn for a token that is not good, Refused for a forged request, Unavailable."""

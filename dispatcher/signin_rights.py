@@ -73,7 +73,7 @@ def as_token(user: str, *, scopes: frozenset[Scope], settings: Settings) -> Prin
 def refuse_open(settings: Settings, *, in_lambda: bool = False) -> None:
     """Raise ValueError with one sentence for settings that let anybody in, or nobody."""
     alone = is_loopback(settings.host) and not in_lambda
-    if settings.login == "none" and not alone:
+    if not settings.signs_in and not alone:
         raise ValueError(_OPEN_LAMBDA if in_lambda else _OPEN)
     if not settings.github_login:
         return
