@@ -217,8 +217,8 @@ async def test_who_looks_counts_and_a_connection_that_is_idle_does_not(browser: 
         return len(preview_net.clients(port=site.port, server_pids=[]))
 
     for _ in range(3):
-        async with browser.ask("/") as answer:
-            await answer.read()
+        async with browser.ask("/", headers={"Connection": "keep-alive"}) as answer:
+            assert (await answer.json())["headers"]["connection"] == "close"
     await until(lambda: connections() == 0)
     async with browser.socket():
         await until(lambda: connections() >= 1)
