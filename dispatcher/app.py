@@ -13,6 +13,7 @@ import aiohttp
 from fastapi import APIRouter, FastAPI
 
 from dispatcher import answers, aws, doors, page
+from dispatcher.agui_api import Agui
 from dispatcher.api import Api
 from dispatcher.contact import Contact
 from dispatcher.dead_replies import DeadReplies
@@ -180,7 +181,15 @@ class _House:
         health = Health(settings=self.settings, table=self.table, queues=self.queues, dead=dead)
         operators = Operators(table=self.table, letters=self.letters, replies=dead)
         outside = Outside(settings=self.settings, table=self.table, people=self.people, places=self.places)
-        return [preview.router(), api.router(), health.router(), operators.router(), outside.router()]
+        agui = Agui(ingest=self.ingest, streams=self.streams)
+        return [
+            preview.router(),
+            agui.router(),
+            api.router(),
+            health.router(),
+            operators.router(),
+            outside.router(),
+        ]
 
 
 async def _open(app: FastAPI, house: _House, on: Sequence[Frontdoor], stack: AsyncExitStack) -> list[Chat]:

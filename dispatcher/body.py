@@ -18,12 +18,14 @@ _DISCARD_LIMIT = 16 * 1024 * 1024
 _Shape = TypeVar("_Shape", bound=BaseModel)
 
 
-async def read(request: Request, shape: type[_Shape], *, optional: bool = False) -> _Shape:
-    """The body as ``shape``; an absent one is an empty object when ``optional``.
+async def read(
+    request: Request, shape: type[_Shape], *, optional: bool = False, limit: int = BODY_LIMIT
+) -> _Shape:
+    """The body as ``shape``; an absent one is an empty object when ``optional``. ``limit``: bytes.
 
     Raises TooLarge, WrongType, Invalid.
     """
-    raw = await _bounded(request)
+    raw = await _bounded(request, limit=limit)
     if optional and not raw:
         raw = b"{}"
     elif request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -34,20 +36,20 @@ async def read(request: Request, shape: type[_Shape], *, optional: bool = False)
         raise Invalid(_sentence(error, shape), code="invalid_body") from None
 
 
-async def _bounded(request: Request) -> bytes:
+async def _bounded(request: Request, *, limit: int) -> bytes:
     kept = bytearray()
     seen = 0
     async for chunk in _chunks(request):
         seen += len(chunk)
-        if seen <= BODY_LIMIT:
+        if seen <= limit:
             kept += chunk
         else:
             kept.clear()
         if seen > _DISCARD_LIMIT:
             break
-    if seen > BODY_LIMIT:
+    if seen > limit:
         raise TooLarge(
-            f"The body is longer than {BODY_LIMIT} bytes; a text may have {TEXT_LIMIT} bytes"
+            f"The body is longer than {limit} bytes; a text may have {TEXT_LIMIT} bytes"
             f" ({TEXT_LIMIT // 1024} KB): shorten it.",
             code="body_too_large",
         )
