@@ -32,14 +32,16 @@ from ag_ui.core import (
     ToolCallStartEvent,
     UserMessage,
 )
+from ag_ui.core import Event as AnyEvent
 
 from contracts import names
 from contracts.events import Event, OutcomeData, ToolData
 from contracts.words import MessageId, Mode, ThreadId
 from dispatcher.errors import Invalid
 
+__all__ = ["AnyEvent", "Asked", "Run", "RunAgentInput", "dumped"]
+
 Events = list[BaseEvent]
-_E = TypeVar("_E", bound=BaseEvent)
 
 _NO_RESULT = "The turn went on without a result of this."
 _CUSTOM = {

@@ -25,6 +25,7 @@ from dispatcher.health import Health
 from dispatcher.ingest import Ingest
 from dispatcher.launcher import HttpLauncher, Launcher, NoLauncher
 from dispatcher.letters import Letters
+from dispatcher.openapi import Openapi
 from dispatcher.operators import Operators
 from dispatcher.outside import Outside
 from dispatcher.people import People
@@ -206,7 +207,9 @@ async def _open(app: FastAPI, house: _House, on: Sequence[Frontdoor], stack: Asy
             stack=stack,
         )
         chats = [await door.build(inside) for door in on]
-    for router in house.routers() + [chat.router for chat in chats if chat.router is not None]:
+    routers = house.routers()
+    routers.append(Openapi(routers).router())
+    for router in routers + [chat.router for chat in chats if chat.router is not None]:
         app.include_router(router)
     return chats
 

@@ -142,6 +142,14 @@ def test_news_of_the_worker_belong_to_the_run_only_once_its_message_was_taken() 
     assert [each["name"] for each in got if each["type"] == "CUSTOM"] == ["worker.starting"]
 
 
+def test_a_call_whose_id_comes_again_is_another_call() -> None:
+    twice = [("started", "one"), ("succeeded", "one"), ("started", "two"), ("failed", "two")]
+    log = [event(n, "turn.tool", **tool(state, output=out)) for n, (state, out) in enumerate(twice, start=1)]
+    got = run(log)
+    assert [each["toolCallId"] for each in got if each["type"] == "TOOL_CALL_START"] == ["use-1", "use-1-2"]
+    assert [each["content"] for each in got if each["type"] == "TOOL_CALL_RESULT"] == ["one", "two"]
+
+
 # ------------------------------------------------------------ any log
 
 _messages = st.sampled_from([MINE, MINE, MINE, OTHER])
