@@ -9,6 +9,14 @@ from contracts.words import Frontend, MessageId, Mode, ThreadId
 
 TEXT_LIMIT = 256 * 1024
 """Longest message text in bytes of UTF-8 (a DynamoDB item holds 400 KB; the rest is for the record)."""
+LINE_LIMIT = 160
+"""Longest line of a thread that lists show, in characters."""
+
+
+def first_line(text: str, *, limit: int = LINE_LIMIT) -> str:
+    """The first line with something in it, cut to ``limit`` characters; empty when there is none."""
+    line = next((x for x in text.splitlines() if x.strip()), "").strip()
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
 class Author(BaseModel):

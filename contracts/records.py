@@ -88,6 +88,11 @@ def stop_key(worker: WorkerId, thread_id: ThreadId) -> Item:
     return key(worker_pk(worker), f"open#{thread_id}#stop")
 
 
+def delete_key(worker: WorkerId, thread_id: ThreadId) -> Item:
+    """A thread that is to be removed with all its data, and is not yet."""
+    return key(worker_pk(worker), f"open#{thread_id}#delete")
+
+
 def message_key(worker: WorkerId, thread_id: ThreadId, sequence: int) -> Item:
     """The message itself and, at last, its outcome."""
     return key(thread_pk(worker, thread_id), f"message#{sequence:012d}")
@@ -165,13 +170,17 @@ class BindingRecord(_Record):
 class ThreadRecord(_Record):
     """A thread as lists show it, and its two counters: the last sequence and the last event given out.
 
-    ``onto`` is the branch of people's that its work goes onto as well, if there is one.
+    ``onto`` is the branch of people's that its work goes onto as well, if there is one. ``user`` is whose
+    worker it belongs to, absent in rows of earlier versions; ``last_line`` the first line of what was said in
+    it last. ``deleting``: it is gone for every reader, and its worker removes what is left of it.
     """
 
     thread_id: ThreadId
     worker_id: WorkerId
     project: str
+    user: str | None = None
     title: str
+    last_line: str = ""
     frontend: Frontend
     branch: str
     onto: str | None = None
@@ -181,6 +190,7 @@ class ThreadRecord(_Record):
     last_event: int = 0
     state: Literal["idle", "waiting", "running", "parked"] = "idle"
     cost_usd: float = 0.0
+    deleting: bool | None = None
 
 
 class OpenRecord(_Record):
@@ -231,17 +241,22 @@ class MessageRecord(_Record):
 
 
 class StopRecord(_Record):
-    """A stop of everything unanswered up to and including ``through``."""
+    """A stop of everything unanswered up to and including ``through``; with ``delete`` the whole thread goes
+    after that."""
 
     thread_id: ThreadId
     through: int
+    delete: bool = False
 
 
 def read_open(items: Sequence[Mapping[str, Any]]) -> tuple[list[OpenRecord], list[StopRecord]]:
-    """Split the items of the ``open#`` range into turn records and stops."""
-    stops = [i for i in items if i["sk"]["S"].endswith("#stop")]
-    turns = [i for i in items if not i["sk"]["S"].endswith("#stop")]
-    return [OpenRecord.read(i) for i in turns], [StopRecord.read(i) for i in stops]
+    """Split the items of the ``open#`` range into turn records and stops, deletions among them.
+
+    Kinds of a newer writer are passed over: a turn record is one whose key ends with its sequence.
+    """
+    kinds = [(i["sk"]["S"].rpartition("#")[2], i) for i in items]
+    turns = [OpenRecord.read(i) for kind, i in kinds if kind.isdecimal()]
+    return turns, [StopRecord.read(i) for kind, i in kinds if kind in ("stop", "delete")]
 
 
 def put_event(*, table: str, worker: WorkerId, event: Event, expires: int | None = None) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The HTTP API, ``/v1``: threads, messages, logs, stops. Turns requests into calls and answers into JSON."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from typing import Annotated, Any
@@ -15,7 +14,7 @@ from contracts import names
 from contracts.messages import Author
 from contracts.places import PlaceRecord
 from contracts.records import MessageRecord, ThreadRecord
-from contracts.words import MessageId, Mode, ThreadId, WorkerId
+from contracts.words import Frontend, MessageId, Mode, ThreadId, WorkerId
 from dispatcher import body, route
 from dispatcher.access import Principal, Scope, principal
 from dispatcher.errors import Invalid, Unavailable
@@ -94,7 +93,6 @@ class Api:
         """All addresses; the longer ones first, because an id may be anything until it is checked."""
         router = APIRouter()
         one = "/v1/threads/{thread_id:anything}"
-        router.add_api_route("/v1/threads", self.list_threads, methods=["GET"])
         router.add_api_route("/v1/threads", self.post_thread, methods=["POST"])
         router.add_api_route(f"{one}/messages", self.post_message, methods=["POST"])
         router.add_api_route(f"{one}/stop", self.post_stop, methods=["POST"])
@@ -112,18 +110,20 @@ class Api:
         elif row is None and who.projects is not None:
             project = who.default(self._settings.default_project)
         posted = await self._post(
-            given, who=who, thread_id=given.thread_id, project=project, must_exist=False
+            request, given, who=who, thread_id=given.thread_id, project=project, must_exist=False
         )
         request.state.about = str(posted.thread_id)
-        return _accepted(posted)
+        return accepted(posted)
 
     async def post_message(self, request: Request, thread_id: str) -> Response:
         """``POST /v1/threads/{thread_id}/messages``."""
         route.check_id(thread_id, what="thread_id")
         given = await body.read(request, MessageBody)
         who, _ = await self._may_post(request, given, thread_id=ThreadId(thread_id))
-        return _accepted(
-            await self._post(given, who=who, thread_id=ThreadId(thread_id), project=None, must_exist=True)
+        return accepted(
+            await self._post(
+                request, given, who=who, thread_id=ThreadId(thread_id), project=None, must_exist=True
+            )
         )
 
     async def post_stop(self, request: Request, thread_id: str) -> Response:
@@ -133,16 +133,6 @@ class Api:
         await self._thread(request, thread_id, needs=Scope.WRITE)
         stopping = await self._ingest.stop(ThreadId(thread_id), through=given.sequence)
         return JSONResponse(stopping.model_dump(), status_code=202 if stopping.stopping else 200)
-
-    async def list_threads(self, request: Request) -> Response:
-        """``GET /v1/threads``: all threads of one's projects, the one with the latest news first."""
-        who = principal(request)
-        who.needs(Scope.READ)
-        workers = await self._table.workers()
-        found = await asyncio.gather(*(self._table.threads(worker) for worker in workers))
-        theirs = (row for rows in found for row in rows if who.belongs(row.project))
-        rows = sorted(theirs, key=lambda row: row.updated, reverse=True)
-        return JSONResponse({"threads": [_shown(row) for row in rows]})
 
     async def get_thread(self, request: Request, thread_id: str) -> Response:
         """``GET /v1/threads/{thread_id}``: its row, its messages with their state and outcome, and the
@@ -154,7 +144,7 @@ class Api:
         messages = await self._table.messages(worker=worker, thread_id=row.thread_id)
         places = await self._places.places_of(worker, row.thread_id)
         shown = {"messages": [_message(m, states) for m in messages], "places": [_place(p) for p in places]}
-        return JSONResponse({**_shown(row), **shown})
+        return JSONResponse({**shown_row(row), **shown})
 
     async def get_events(
         self,
@@ -203,6 +193,7 @@ class Api:
 
     async def _post(
         self,
+        request: Request,
         given: MessageBody,
         *,
         who: Principal,
@@ -220,17 +211,25 @@ class Api:
                 user=user,
                 mode=given.mode,
                 message_id=given.message_id,
+                frontend=frontend_of(request),
                 author=Author(id=user, name=user),
             )
         )
 
 
-def _accepted(recorded: Recorded) -> Response:
+def accepted(recorded: Recorded) -> Response:
+    """The answer to a message that was taken in."""
     return JSONResponse(recorded.model_dump(include={"thread_id", "message_id", "sequence"}), status_code=202)
 
 
-def _shown(row: ThreadRecord) -> dict[str, Any]:
-    return row.model_dump(mode="json", exclude={"v"})
+def shown_row(row: ThreadRecord) -> dict[str, Any]:
+    """A thread as readers get it."""
+    return row.model_dump(mode="json", exclude={"v", "deleting"})
+
+
+def frontend_of(request: Request) -> Frontend:
+    """Which frontend a message over ``/v1`` comes from: the page says who it is."""
+    return Frontend.WEB if request.headers.get("X-Branchline-Client") == "page" else Frontend.API
 
 
 def _message(message: MessageRecord, states: dict[int, str]) -> dict[str, Any]:

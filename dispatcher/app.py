@@ -17,6 +17,7 @@ from dispatcher.agui_api import Agui
 from dispatcher.api import Api
 from dispatcher.contact import Contact
 from dispatcher.dead_replies import DeadReplies
+from dispatcher.deleting import Deleting
 from dispatcher.endings import Endings
 from dispatcher.frontends import Chat, Frontdoor, Inside
 from dispatcher.guard import Guard, is_loopback
@@ -47,6 +48,7 @@ from dispatcher.signin_rights import refuse_open
 from dispatcher.streams import Streams
 from dispatcher.sweep import Sweep
 from dispatcher.table import Table
+from dispatcher.thread_routes import ThreadRoutes
 from dispatcher.unshown import Unshown
 from dispatcher.wake import Wake
 
@@ -186,11 +188,16 @@ class _House:
         return [
             preview.router(),
             agui.router(),
+            self._threads().router(),
             api.router(),
             health.router(),
             operators.router(),
             outside.router(),
         ]
+
+    def _threads(self) -> ThreadRoutes:
+        deleting = Deleting(table=self.table, places=self.places, ingest=self.ingest, streams=self.streams)
+        return ThreadRoutes(table=self.table, deleting=deleting)
 
 
 async def _open(app: FastAPI, house: _House, on: Sequence[Frontdoor], stack: AsyncExitStack) -> list[Chat]:

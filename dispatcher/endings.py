@@ -10,6 +10,7 @@ import structlog
 
 from contracts import names, records
 from contracts.events import OutcomeData, TurnFailed
+from contracts.messages import first_line
 from contracts.records import OpenRecord, ThreadRecord, WorkerRecord
 from contracts.words import Outcome, TurnState, WorkerId
 from dispatcher.errors import Overtaken
@@ -57,6 +58,7 @@ class Endings:
             update={
                 "last_event": event.id,
                 "updated": event.time,
+                "last_line": first_line(event.data.text),
                 "state": "waiting" if others else "idle",
             }
         )

@@ -15,8 +15,9 @@ from contracts.messages import Author, Pointer
 from contracts.records import StopRecord, ThreadRecord, WorkerRecord
 from contracts.words import Frontend, MessageId, Mode, ThreadId, WorkerId
 from dispatcher import route
+from dispatcher.access import unknown_thread
 from dispatcher.contact import Contact
-from dispatcher.errors import NotFound, QueueMissing, Unavailable
+from dispatcher.errors import QueueMissing, Unavailable
 from dispatcher.parts import Draft
 from dispatcher.queues import Queues
 from dispatcher.record import Recorded, Recorder
@@ -125,20 +126,22 @@ class Ingest:
         stopping = tuple(t.message_id for t in turns if t.sequence <= last)
         if stopping:
             await self._table.stop(worker, StopRecord(thread_id=thread_id, through=last))
-            url = await self._contact.meet(worker, record=None)
-            pointer = Pointer(kind="stop", thread_id=thread_id, sequence=last)
-            await self._ring(worker, url=url, thread_id=thread_id, pointer=pointer)
+            await self.ring_stop(worker, thread_id, through=last)
         return Stopping(thread_id=thread_id, sequence=last, stopping=stopping)
+
+    async def ring_stop(self, worker: WorkerId, thread_id: ThreadId, *, through: int) -> None:
+        """Tell the worker of a stop or a deletion that is recorded. Raises Unavailable."""
+        url = await self._contact.meet(worker, record=None)
+        pointer = Pointer(kind="stop", thread_id=thread_id, sequence=through)
+        await self._ring(worker, url=url, thread_id=thread_id, pointer=pointer)
 
     async def thread(self, thread_id: ThreadId) -> tuple[WorkerId, ThreadRecord]:
         """The worker and row of a thread. Raises Invalid, NotFound, Unavailable."""
         route.check_id(thread_id, what="thread_id")
         worker = await self._table.directory(thread_id)
         row = await self._table.thread(worker, thread_id) if worker else None
-        if worker is None or row is None:
-            raise NotFound(
-                f"There is no thread {thread_id}: make it with POST /v1/threads.", code="unknown_thread"
-            )
+        if worker is None or row is None or row.deleting:
+            raise unknown_thread(thread_id)
         return worker, row
 
     async def _worker_for(self, post: Post) -> tuple[WorkerId, WorkerRecord | None]:
@@ -149,10 +152,7 @@ class Ingest:
         if known is not None:
             return known, None
         if post.thread_must_exist:
-            raise NotFound(
-                f"There is no thread {post.thread_id}: make it with POST /v1/threads.",
-                code="unknown_thread",
-            )
+            raise unknown_thread(post.thread_id or "")
         settings = self._settings
         name = route.choose_project(settings.projects, asked=post.project, default=settings.default_project)
         user = post.user or settings.user
@@ -192,9 +192,11 @@ def _draft(post: Post, worker: WorkerId, row: WorkerRecord | None, message_id: M
     return Draft(
         worker_id=worker,
         project=row.project if row else None,
+        user=row.user if row else None,
         asked_project=post.project,
         thread_id=post.thread_id or new_thread_id(),
         thread_is_given=post.thread_id is not None,
+        thread_must_exist=post.thread_must_exist,
         message_id=message_id,
         text=post.text,
         mode=post.mode,

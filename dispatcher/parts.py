@@ -12,30 +12,34 @@ from pydantic import BaseModel, ConfigDict
 
 from contracts import names, records
 from contracts.events import Event, MessageReceived, ReceivedData
-from contracts.messages import Author
+from contracts.messages import Author, first_line
 from contracts.records import MessageRecord, OpenRecord, ThreadRecord, WorkerRecord
 from contracts.words import Frontend, MessageId, Mode, Outcome, ThreadId, TurnId, WorkerId
 from dispatcher.errors import NotFound
 
 TITLE_LIMIT = 80
 """Longest title of a thread, in characters."""
+_MOVED = {"last_sequence", "last_event", "updated", "state", "last_line"}
+_AS_READ = "#last_sequence = :sequence_read AND #last_event = :event_read AND attribute_not_exists(deleting)"
 
 
 class Draft(BaseModel):
     """A message before it has a sequence.
 
-    ``asked_project`` is what its sender named, if anything; ``project`` is the one of a new thread, absent
-    for a thread that was found in the directory. ``onto``: the branch of people's that a new thread's work
-    goes onto; ``onto_is_closed``: the work on this message does not, whatever the thread's does.
+    ``asked_project`` is what its sender named, if anything; ``project`` and ``user`` are those of a new
+    thread, absent for one that was found in the directory. ``onto``: the branch of people's that a new
+    thread's work goes onto; ``onto_is_closed``: the work on this message does not, whatever the thread's does.
     """
 
     model_config = ConfigDict(frozen=True)
 
     worker_id: WorkerId
     project: str | None
+    user: str | None = None
     asked_project: str | None
     thread_id: ThreadId
     thread_is_given: bool
+    thread_must_exist: bool = False
     message_id: MessageId
     text: str
     mode: Mode
@@ -47,8 +51,7 @@ class Draft(BaseModel):
 
 def title(text: str) -> str:
     """A new thread's title: the first line with something in it, cut to ``TITLE_LIMIT`` characters."""
-    line = next((x for x in text.splitlines() if x.strip()), "").strip()
-    return line if len(line) <= TITLE_LIMIT else line[: TITLE_LIMIT - 1].rstrip() + "…"
+    return first_line(text, limit=TITLE_LIMIT)
 
 
 def text_digest(text: str) -> str:
@@ -130,7 +133,12 @@ def count_thread(
 
     Raises NotFound for a thread that lost its row since it was found.
     """
-    counted = {"last_sequence": message.sequence, "last_event": event.id, "updated": event.time}
+    counted: dict[str, Any] = {
+        "last_sequence": message.sequence,
+        "last_event": event.id,
+        "updated": event.time,
+        "last_line": first_line(message.text),
+    }
     if row is not None:
         state = "waiting" if row.state == "idle" else row.state
         return update_thread(
@@ -142,30 +150,28 @@ def count_thread(
         thread_id=message.thread_id,
         worker_id=draft.worker_id,
         project=draft.project,
+        user=draft.user,
         title=title(message.text),
         frontend=message.frontend,
         branch=names.branch(message.thread_id),
         onto=draft.onto,
         created=event.time,
-        updated=event.time,
-        last_sequence=message.sequence,
-        last_event=event.id,
         state="waiting",
+        **counted,
     )
     return put_absent(table=table, item=fresh.write(records.thread_key(draft.worker_id, message.thread_id)))
 
 
 def update_thread(*, table: str, before: ThreadRecord, after: ThreadRecord) -> dict[str, Any]:
-    """The part that moves counters, time and state from what was read to what follows from it."""
-    new = records.encode(
-        after.model_dump(mode="json", include={"last_sequence", "last_event", "updated", "state"})
-    )
+    """The part that moves counters, time, state and last line from what was read to what follows from it. A
+    thread that is being deleted takes nothing in."""
+    new = records.encode(after.model_dump(mode="json", include=_MOVED))
     return {
         "Update": {
             "TableName": table,
             "Key": records.thread_key(before.worker_id, before.thread_id),
             "UpdateExpression": "SET " + ", ".join(f"#{n} = :{n}" for n in new),
-            "ConditionExpression": "#last_sequence = :sequence_read AND #last_event = :event_read",
+            "ConditionExpression": _AS_READ,
             "ExpressionAttributeNames": {f"#{n}": n for n in new},
             "ExpressionAttributeValues": {
                 **{f":{n}": value for n, value in new.items()},

@@ -17,7 +17,7 @@ from contracts import records
 from contracts.events import Event
 from contracts.records import ThreadRecord
 from contracts.words import MessageId, ThreadId, WorkerId
-from dispatcher.errors import Conflict, Overtaken, Unavailable
+from dispatcher.errors import Conflict, NotFound, Overtaken, Unavailable
 from dispatcher.parts import Draft, put_directory, text_digest, to_message, transaction, update_thread
 from dispatcher.places import unshown_part
 from dispatcher.rings import Rings
@@ -49,11 +49,12 @@ class Recorder:
     async def record(self, draft: Draft) -> Recorded:
         """Make the message durable, once. A repeat answers what the first time answered.
 
-        Raises Conflict for an id with another text or a thread of another project, Unavailable when
-        storage does not answer or the thread is written by too many at once.
+        Raises Conflict for an id with another text or a thread of another project, NotFound or Conflict for
+        a thread that is being deleted, Unavailable when storage does not answer or the thread is written by
+        too many at once.
         """
         async with self._locks.setdefault(draft.thread_id, asyncio.Lock()):
-            recorded = await _until_won(lambda: self._try(draft))
+            recorded = await until_won(lambda: self._try(draft))
         await self._tell(draft.worker_id, recorded.thread_id)
         return recorded
 
@@ -68,7 +69,7 @@ class Recorder:
 
         async def attempt() -> Event | None:
             row = await self._table.thread(worker, thread_id)
-            if row is None:
+            if row is None or row.deleting:
                 return None
             event = make(row.last_event + 1)
             counted = row.model_copy(update={"last_event": event.id, "updated": event.time})
@@ -80,7 +81,7 @@ class Recorder:
             )
             return event
 
-        event = await _until_won(attempt)
+        event = await until_won(attempt)
         await self._tell(worker, thread_id)
         return event
 
@@ -90,6 +91,7 @@ class Recorder:
             self._table.used(worker=draft.worker_id, frontend=draft.frontend, message_id=draft.message_id),
             self._table.thread(draft.worker_id, draft.thread_id),
         )
+        check_alive(draft, row=row)
         if used is not None:
             return await self._repeated(draft, used)
         check_owner(draft, directory=directory, row=row)
@@ -111,7 +113,8 @@ class Recorder:
         return Recorded(thread_id=thread_id, message_id=draft.message_id, sequence=sequence, is_open=is_open)
 
 
-async def _until_won(attempt: Callable[[], Awaitable[_T]]) -> _T:
+async def until_won(attempt: Callable[[], Awaitable[_T]]) -> _T:
+    """Try again while other writers are in the way. Raises Unavailable when they are for too long."""
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(Overtaken),
         wait=wait_random_exponential(multiplier=0.01, max=0.5),
@@ -125,6 +128,21 @@ async def _until_won(attempt: Callable[[], Awaitable[_T]]) -> _T:
     except Overtaken as error:
         raise Unavailable("Too many write to this thread at once: try again in a moment.") from error
     raise AssertionError("tenacity either returns or raises")
+
+
+def check_alive(draft: Draft, *, row: ThreadRecord | None) -> None:
+    """Raise NotFound or Conflict when the thread is being deleted: no message enters it any more."""
+    if row is None or not row.deleting:
+        return
+    if draft.thread_must_exist:
+        raise NotFound(
+            f"Thread {draft.thread_id} was deleted: begin a new one with POST /v1/threads.",
+            code="unknown_thread",
+        )
+    raise Conflict(
+        f"Thread {draft.thread_id} is being deleted: use another thread_id, or this one in a moment.",
+        code="thread_deleting",
+    )
 
 
 def check_owner(draft: Draft, *, directory: WorkerId | None, row: ThreadRecord | None) -> None:

@@ -74,7 +74,7 @@ class Rescue:
     async def _give_up(self, worker: WorkerId, items: Sequence[Item]) -> None:
         """Nobody has come for so long: end what can be ended. What cannot even be read is for a person."""
         for item in items:
-            if not item["sk"]["S"].endswith("#stop"):
+            if not item["sk"]["S"].endswith(("#stop", "#delete")):
                 try:
                     await self._endings.give_up(worker, OpenRecord.read(item), why=_WHY)
                 except ValidationError:

@@ -43,6 +43,7 @@ class _Reader:
         self._kept: deque[Line] = deque()
         self._size = 0
         self._news = asyncio.Condition()
+        self.is_over = False
         self._lively_at = monotonic()
 
     def kept_after(self, after: int) -> list[Line] | None:
@@ -58,13 +59,14 @@ class _Reader:
         self._lively_at = monotonic()
 
     async def wait(self, *, beyond: int) -> None:
-        """Until there is an event beyond a number."""
+        """Until there is an event beyond a number, or the thread is gone."""
         async with self._news:
-            await self._news.wait_for(lambda: self.last > beyond)
+            await self._news.wait_for(lambda: self.last > beyond or self.is_over)
 
     async def run(self) -> None:
-        """Look again and again until cancelled. Storage that does not answer is waited for."""
-        while True:
+        """Look again and again until cancelled or the thread is gone. Storage that does not answer is waited
+        for."""
+        while not self.is_over:
             await asyncio.sleep(self._pause())
             try:
                 await self._look()
@@ -77,13 +79,25 @@ class _Reader:
         return LIVELY_SECONDS if silent < QUIET_AFTER_SECONDS else QUIET_SECONDS
 
     async def _look(self) -> None:
-        if await self._table.last_event(self._worker, self._thread_id) <= self.last:
+        last = await self._table.last_event(self._worker, self._thread_id)
+        if last is None:
+            await self._end_if_gone()
+            return
+        if last <= self.last:
             return
         for line in await _page(self._table, worker=self._worker, thread_id=self._thread_id, after=self.last):
             self._keep(line)
         self.nudge()
         async with self._news:
             self._news.notify_all()
+
+    async def _end_if_gone(self) -> None:
+        """The cheap read may not see a thread that was just made; a consistent one does."""
+        row = await self._table.thread(self._worker, self._thread_id)
+        if row is None or row.deleting:
+            async with self._news:
+                self.is_over = True
+                self._news.notify_all()
 
     def _keep(self, line: Line) -> None:
         self._kept.append(line)
@@ -110,12 +124,12 @@ class Streams:
     async def follow(
         self, *, worker: WorkerId, thread_id: ThreadId, after: int, last: int
     ) -> AsyncGenerator[Line, None]:
-        """The log beyond ``after``, each event once and in order, for ever.
+        """The log beyond ``after``, each event once and in order, until the thread is deleted.
 
         ``last`` is the thread's event counter as read just before.
         """
         async with self._reader(worker=worker, thread_id=thread_id, last=last) as reader:
-            while True:
+            while not reader.is_over:
                 known = reader.last
                 lines = reader.kept_after(after)
                 if lines is None:

@@ -107,14 +107,19 @@ class Table:
         item = await self._get(records.thread_key(worker, thread_id))
         return ThreadRecord.read(item) if item else None
 
-    async def last_event(self, worker: WorkerId, thread_id: ThreadId) -> int:
-        """The thread's event counter, possibly some moments old: half the price of a consistent read."""
+    async def last_event(self, worker: WorkerId, thread_id: ThreadId) -> int | None:
+        """The thread's event counter, possibly some moments old: half the price of a consistent read. None
+        for a thread that was deleted, or that this read does not see yet."""
         key = records.thread_key(worker, thread_id)
         with translated():
             got = await self._client.get_item(
-                TableName=self.name, Key=key, ProjectionExpression="last_event", ConsistentRead=False
+                TableName=self.name,
+                Key=key,
+                ProjectionExpression="last_event, deleting",
+                ConsistentRead=False,
             )
-        return int(got["Item"]["last_event"]["N"]) if got.get("Item") else 0
+        item = got.get("Item")
+        return int(item["last_event"]["N"]) if item and "deleting" not in item else None
 
     async def used(
         self, *, worker: WorkerId, frontend: Frontend, message_id: MessageId
@@ -149,9 +154,9 @@ class Table:
         return [WorkerId(i["sk"]["S"]) async for i in self._range(records.WORKERS, prefix=None)]
 
     async def threads(self, worker: WorkerId) -> list[ThreadRecord]:
-        """All thread rows of a worker, in no particular order."""
+        """All threads of a worker that are there, in no particular order."""
         found = self._range(records.worker_pk(worker), prefix="thread#")
-        return [ThreadRecord.read(i) async for i in found]
+        return [ThreadRecord.read(i) async for i in found if "deleting" not in i]
 
     async def open(
         self, *, worker: WorkerId, thread_id: ThreadId
@@ -249,6 +254,19 @@ class Table:
                 ":through": {"N": str(stop.through)},
             },
         )
+
+    async def rename(self, worker: WorkerId, thread_id: ThreadId, *, title: str) -> bool:
+        """Give a thread another title; whether it is there."""
+        with translated(), suppress(self._client.exceptions.ConditionalCheckFailedException):
+            await self._client.update_item(
+                TableName=self.name,
+                Key=records.thread_key(worker, thread_id),
+                UpdateExpression="SET title = :title",
+                ConditionExpression="attribute_exists(pk) AND attribute_not_exists(deleting)",
+                ExpressionAttributeValues={":title": {"S": title}},
+            )
+            return True
+        return False
 
     async def write_note(self, worker: WorkerId, name: str, **plain: Any) -> None:
         """Write a note of the sweep's about a worker; it is kept for as long as a dead letter may be."""

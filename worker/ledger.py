@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from contracts import records
 from contracts.events import EVENT, Event
-from contracts.messages import Message
+from contracts.messages import Message, first_line
 from contracts.records import Item, MessageRecord, OpenRecord, StopRecord, ThreadRecord, WorkerRecord
 from contracts.words import ThreadId, TurnState, WorkerId
 from worker.aws import FAULTS, Aws
@@ -124,7 +124,12 @@ class DynamoLedger:
         for ending in endings:
             parts += self._outcome(ending)
         state = "waiting" if thread_id in stack else "idle"
-        await self._write(thread_id, parts, drafts, state=state, cost_usd=cost_usd)
+        await self._write(thread_id, parts, drafts, state=state, cost_usd=cost_usd, line=self._line(drafts))
+
+    def _line(self, drafts: Sequence[Draft]) -> str | None:
+        """What lists show of an answer; redacted as a whole, because half a secret looks like none."""
+        text = next((str(d.data["text"]) for d in drafts if "text" in d.data), None)
+        return first_line(str(self._redact(text))) if text else None
 
     async def clear_stop(self, *, thread_id: ThreadId, through: int) -> None:
         """Forget a stop that was carried out, unless a later one has taken its place."""
@@ -184,7 +189,14 @@ class DynamoLedger:
         ]
 
     def _thread(
-        self, thread_id: ThreadId, *, last: int, count: int, state: str | None, cost_usd: float
+        self,
+        thread_id: ThreadId,
+        *,
+        last: int,
+        count: int,
+        state: str | None,
+        cost_usd: float,
+        line: str | None,
     ) -> Part:
         sets = ["last_event = :new", "updated = :time"]
         values: Item = {
@@ -196,6 +208,9 @@ class DynamoLedger:
         if state:
             sets.append("#state = :state")
             values[":state"], names = {"S": state}, {"#state": "state"}
+        if line:
+            sets.append("last_line = :line")
+            values[":line"] = {"S": line}
         if cost_usd:
             sets.append("cost_usd = cost_usd + :cost")
             values[":cost"] = {"N": repr(cost_usd)}
@@ -218,6 +233,7 @@ class DynamoLedger:
         *,
         state: str | None = None,
         cost_usd: float = 0.0,
+        line: str | None = None,
     ) -> None:
         """One transaction: ``parts``, the thread's row, the events. Renumbered when somebody was first."""
         async with self._locks.setdefault(thread_id, asyncio.Lock()):
@@ -229,7 +245,9 @@ class DynamoLedger:
                 tried.add(last)
                 events = self._number(thread_id, drafts, last=last)
                 puts = [self._event(e) for e in events]
-                row = self._thread(thread_id, last=last, count=len(events), state=state, cost_usd=cost_usd)
+                row = self._thread(
+                    thread_id, last=last, count=len(events), state=state, cost_usd=cost_usd, line=line
+                )
 
                 async def landed(events: list[Event] = events) -> bool:
                     return bool(events) and await self._stands(events[-1])

@@ -158,3 +158,27 @@ async def test_the_message_is_read_as_it_was_written(lab: Lab) -> None:
     message = await lab.ledger.message(thread_id=A, sequence=1)
     assert message.text == "Grüße \U0001f44b \u0001"
     assert message.author.name == "You"
+
+
+async def test_an_answer_is_the_threads_last_line_and_leaves_a_new_title_alone(
+    lab: Lab, found: Records
+) -> None:
+    record = found.record("a", 1, lifted=True)
+    row = records.ThreadRecord.model_validate(found.get(records.thread_key(found.worker, A)))
+    renamed = row.model_copy(update={"title": "The sky"})
+    found.put(renamed.write(records.thread_key(found.worker, A)))
+    ledger = DynamoLedger(
+        aws=lab.clients,
+        table=TABLE,
+        worker=found.worker,
+        owner=lab.lease.owner,
+        epoch=lambda: lab.lease.epoch,
+        lapsed=lab.lease.lapsed,
+        redact=lambda v: v.replace("hunter2", "***") if isinstance(v, str) else v,
+    )
+    said = Draft(**{**vars(final()), "data": {"text": "\nIt is hunter2 now.\nReally."}})
+    ended = [Ending(record=record, outcome=Outcome.COMPLETED, turn_id=TurnId("t"))]
+    await ledger.finish(ended, stack=(), drafts=[said])
+    after = found.get(records.thread_key(found.worker, A))
+    assert after is not None
+    assert (after["title"], after["last_line"]) == ("The sky", "It is *** now.")
