@@ -26,6 +26,12 @@ POINTS = (
     "pushed",
     "recorded",
     "before_delete",
+    "deleting",
+    "branch_removed",
+    "session_removed",
+    "messages_removed",
+    "places_removed",
+    "thread_removed",
     "dispatcher_recorded",
     "dispatcher_sent",
 )

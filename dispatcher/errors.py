@@ -6,6 +6,9 @@ inside AWS or a secret. Names no library.
 
 import math
 
+DELETING = "thread_deleting"
+"""The code of a Conflict that passes by itself: what is left of the thread is being removed."""
+
 
 class DispatcherError(Exception):
     """Base of all errors raised on purpose. ``status`` is the HTTP status, ``code`` the word to branch on."""

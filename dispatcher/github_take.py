@@ -16,7 +16,7 @@ from contracts.messages import Author
 from contracts.places import LinkKind
 from contracts.records import MessageRecord
 from contracts.words import Frontend, ThreadId, WorkerId
-from dispatcher.errors import Conflict, Invalid, NotFound, TooLarge, Unavailable
+from dispatcher.errors import DELETING, Conflict, Invalid, NotFound, TooLarge, Unavailable
 from dispatcher.github_api import GitHub, Pull
 from dispatcher.github_handed import handed
 from dispatcher.github_onto import onto_of, shows, thread_of
@@ -164,6 +164,8 @@ class Take:
         try:
             await self._intake.post(post)
         except Conflict as error:
+            if error.code == DELETING:  # when it is sent again, the place is free for a new thread
+                raise Unavailable(str(error)) from error
             if error.code != "message_id_used":
                 raise
             return "duplicate"  # the same text of theirs; only what is quoted around it reads differently now

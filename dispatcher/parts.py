@@ -28,7 +28,8 @@ class Draft(BaseModel):
 
     ``asked_project`` is what its sender named, if anything; ``project`` and ``user`` are those of a new
     thread, absent for one that was found in the directory. ``onto``: the branch of people's that a new
-    thread's work goes onto; ``onto_is_closed``: the work on this message does not, whatever the thread's does.
+    thread's work goes onto; ``onto_is_closed``: the work on this message does not, whatever the thread's
+    does.
     """
 
     model_config = ConfigDict(frozen=True)

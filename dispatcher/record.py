@@ -17,7 +17,7 @@ from contracts import records
 from contracts.events import Event
 from contracts.records import ThreadRecord
 from contracts.words import MessageId, ThreadId, WorkerId
-from dispatcher.errors import Conflict, NotFound, Overtaken, Unavailable
+from dispatcher.errors import DELETING, Conflict, NotFound, Overtaken, Unavailable
 from dispatcher.parts import Draft, put_directory, text_digest, to_message, transaction, update_thread
 from dispatcher.places import unshown_part
 from dispatcher.rings import Rings
@@ -141,7 +141,7 @@ def check_alive(draft: Draft, *, row: ThreadRecord | None) -> None:
         )
     raise Conflict(
         f"Thread {draft.thread_id} is being deleted: use another thread_id, or this one in a moment.",
-        code="thread_deleting",
+        code=DELETING,
     )
 
 

@@ -29,6 +29,8 @@ _log = structlog.get_logger(__name__)
 
 AT_ONCE = 8
 """Places of one frontend that are posted to at the same time, and threads whose logs are read."""
+_EVERY = 10**12
+"""Beyond every sequence."""
 _HELD = 64
 """Threads in work before no more rings are received."""
 _AWAY_SECONDS = 5.0
@@ -51,6 +53,7 @@ class Replies:
         frontends: Mapping[Frontend, tuple[Dialect, Poster]],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._table = table
         self._places = places
         self._views = Views(table)
         self._stands = {
@@ -71,6 +74,9 @@ class Replies:
         async with self._reading:
             # The places first: a place that was there before a message shows it.
             places = await self._places.places_of(worker, thread_id)
+            if not places:
+                await self._nowhere(worker, thread_id)
+                return None
             view = await self._views.now(worker, thread_id)
         open_ = [p for p in places if p.undeliverable is None and p.frontend in self._stands]
         made = await asyncio.gather(*(self._make(p, view) for p in open_), return_exceptions=True)
@@ -82,6 +88,12 @@ class Replies:
             last = max((m.sequence for m in view.messages), default=0)
             await self._places.forget_unshown(worker, thread_id, through=last)
         return min((s.again for s in left if s.again is not None), default=None)
+
+    async def _nowhere(self, worker: WorkerId, thread_id: ThreadId) -> None:
+        """Nothing is left to show of a thread that stands nowhere, or that was deleted."""
+        row = await self._table.thread(worker, thread_id)
+        self._views.forget(worker, thread_id)
+        await self._places.forget_unshown(worker, thread_id, through=row.last_sequence if row else _EVERY)
 
     async def _make(self, place: PlaceRecord, view: ThreadView) -> Standing:
         async with self._slots[place.frontend]:

@@ -15,7 +15,7 @@ from contracts.records import MessageRecord
 from contracts.words import Frontend
 from dispatcher import route
 from dispatcher import slack_words as words
-from dispatcher.errors import Conflict, DispatcherError
+from dispatcher.errors import DELETING, Conflict, DispatcherError, Unavailable
 from dispatcher.ingest import Post
 from dispatcher.seams import Intake, People, Places
 from dispatcher.settings import Settings
@@ -112,6 +112,8 @@ class SlackTaking:
                 return await self._said(said)  # somebody else began this thread a moment ago
             await self._ingest.post(_post(said, thread=thread, user=user))
         except Conflict as error:
+            if error.code == DELETING:
+                raise Unavailable(str(error)) from error
             _log.info("slack message known", message_id=said.message_id, problem=str(error))
             return []
         except DispatcherError as error:

@@ -20,6 +20,10 @@ class Views:
         self._table = table
         self._views: OrderedDict[tuple[WorkerId, ThreadId], ThreadView] = OrderedDict()
 
+    def forget(self, worker: WorkerId, thread_id: ThreadId) -> None:
+        """Nobody looks at this thread, which may be gone, and begin anew under its old name."""
+        self._views.pop((worker, thread_id), None)
+
     async def now(self, worker: WorkerId, thread_id: ThreadId) -> ThreadView:
         """The thread as its log has it now. Raises Unavailable."""
         key = (worker, thread_id)

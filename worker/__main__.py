@@ -189,6 +189,7 @@ class Worker:
             redactor=self.redactor,
             later=lambda work: work.close(),
             now=time.time,
+            uploads=self.settings.own_files / "uploads",
             leaving=self.leaving,
         )
         pace = Pace(look=self.settings.look_seconds, idle=self.settings.auto_shutdown_minutes * 60)

@@ -131,6 +131,13 @@ class ClaudeAgent:
         path = agent_memory.transcript(self._surroundings.config_dir, session_id)
         return path is not None and await asyncio.to_thread(agent_memory.holds, path, prompt_id)
 
+    async def forget(self, *, session_id: UUID) -> None:
+        """Remove what is kept of a session that does not run. Raises ``AgentError``."""
+        try:
+            await asyncio.to_thread(agent_memory.forget, self._surroundings.config_dir, session_id)
+        except OSError as error:
+            raise AgentError(f"The session {session_id} could not be removed: {error.strerror}.") from error
+
     async def sweep(self) -> int:
         """Kill what earlier turns of this worker id left over, whoever started them; how many there were.
 

@@ -1,9 +1,11 @@
-"""What a session's transcript holds. Reads Claude Code's own files, line by line, and never writes them.
+"""What a session's transcript holds. Reads Claude Code's own files, line by line; never writes them, and
+removes them only as a whole.
 
 The format is Claude Code's (one JSON object a line); a torn last line, as a kill leaves it, is passed over.
 """
 
 import json
+import shutil
 from pathlib import Path
 from uuid import UUID
 
@@ -18,6 +20,16 @@ def holds(path: Path, prompt_id: UUID) -> bool:
     wanted = str(prompt_id)
     with path.open(encoding="utf-8", errors="replace") as lines:
         return any(_is_prompt(line, wanted) for line in lines if wanted in line)
+
+
+def forget(config_dir: Path, session_id: UUID) -> None:
+    """Remove the session's transcript, task list and whatever else bears its id. Raises OSError."""
+    for pattern in (f"*/{session_id}*", f"projects/*/{session_id}*"):
+        for path in config_dir.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _is_prompt(line: str, wanted: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from contracts.words import Mode, Outcome, StopReason, ThreadId, TurnState
-from worker.turn import Key, State, in_hand, key_of, of_thread
+from worker.turn import Key, State, in_hand, key_of, of_thread, removal
 
 MAX_INTERRUPTIONS = 5
 """A turn that was preempted this often runs to its end."""
@@ -68,11 +68,18 @@ class ClearStop:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Delete:
+    """Remove what is left of a thread that has nothing open any more."""
+
+    thread_id: ThreadId
+
+
+@dataclass(frozen=True, kw_only=True)
 class Leave:
     """Nothing runs and nothing more shall run."""
 
 
-Action = Lift | Start | Stop | Steer | End | ClearStop | Leave
+Action = Lift | Start | Stop | Steer | End | ClearStop | Delete | Leave
 
 
 # ---------------------------------------------------------------- the decision
@@ -83,7 +90,7 @@ def decide(state: State, *, now: float) -> Action | None:
     if state.lost or state.draining:
         reason = StopReason.LEASE_LOST if state.lost else StopReason.DRAINING
         return _stop(state, reason) if state.running else Leave()
-    for rule in (_carry_out_stop, _lift, _give_up, _interrupt):
+    for rule in (_carry_out_stop, _delete, _lift, _give_up, _interrupt):
         if action := rule(state, now):
             return action
     head = _next(state, now=now)
@@ -120,6 +127,18 @@ def _carry_out_stop(state: State, now: float) -> Action | None:
             return End(key=idle[0], outcome=Outcome.STOPPED, text=text)
         if not keys:
             return ClearStop(thread_id=thread_id, through=through)
+    return None
+
+
+def _delete(state: State, now: float) -> Action | None:
+    """One thread at a time, once everything in it has its outcome; turns of other threads go on meanwhile."""
+    if state.removing is not None:
+        return None
+    for thread_id in sorted(state.deletes):
+        runs = state.running is not None and state.running.key.thread_id == thread_id
+        waits = _paused_until(state, removal(thread_id)) > now
+        if not (runs or waits or of_thread(state, thread_id)):
+            return Delete(thread_id=thread_id)
     return None
 
 
@@ -212,7 +231,9 @@ def _due(state: State, key: Key) -> float:
 
 def wakes_at(state: State, *, now: float) -> float | None:
     """When the next limit or pause ends (Unix time in seconds), if there is one."""
-    return min((due for k in state.open if (due := _due(state, k)) > now), default=None)
+    due = [_due(state, k) for k in state.open]
+    due += [_paused_until(state, removal(t)) for t in state.deletes]
+    return min((at for at in due if at > now), default=None)
 
 
 def threads(state: State) -> Iterator[ThreadId]:

@@ -12,12 +12,13 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
-from contracts.words import TurnState
+from contracts.words import ThreadId, TurnState
 from worker import turn
 from worker.closing import Closing
 from worker.decide import (
     Action,
     ClearStop,
+    Delete,
     End,
     Leave,
     Lift,
@@ -28,6 +29,7 @@ from worker.decide import (
     decide,
     wakes_at,
 )
+from worker.deleting import Deletion
 from worker.errors import InDoubt, LeaseLost
 from worker.log import bound, get_logger
 from worker.parts import Parts
@@ -188,6 +190,21 @@ class Engine:
             case ClearStop(thread_id=thread_id, through=through):
                 await self._ledger.clear_stop(thread_id=thread_id, through=through)
                 self._board.apply(partial(turn.stop_cleared, thread_id=thread_id))
+            case Delete(thread_id=thread_id):
+                self._board.apply(partial(turn.removing, thread_id=thread_id))
+                self._later(self._delete(thread_id))
+
+    async def _delete(self, thread_id: ThreadId) -> None:
+        """Remove what is left of a thread, beside the turns of others."""
+        try:
+            await Deletion(thread_id=thread_id, parts=self._parts).perform()
+        except LeaseLost:
+            self.lost()
+        except Exception:
+            log.exception("thread_not_removed", thread=thread_id)
+            self._board.apply(partial(turn.not_removed, thread_id=thread_id, now=self._parts.now()))
+        else:
+            self._board.apply(partial(turn.removed, thread_id=thread_id))
 
     async def _lift(self, key: Key) -> None:
         record = self._board.state.open[key]
@@ -264,7 +281,7 @@ class Engine:
     async def _idle(self) -> bool:
         """Whether the worker was idle long enough and no message came while it said so."""
         state = self._board.state
-        if state.open or state.running or self._background:
+        if state.open or state.deletes or state.running or self._background:
             self._active = time.monotonic()
             return False
         if time.monotonic() - self._active < self._pace.idle:
@@ -280,7 +297,8 @@ class Engine:
             await self._lease.cold()
             self._rung, self._pause = True, 0.0
             await self._look()
-            if not self._board.state.open and not self._rung:
+            state = self._board.state
+            if not (state.open or state.deletes or self._rung):
                 return True
             self._active = time.monotonic()
             await self._lease.warm()

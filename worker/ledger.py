@@ -23,6 +23,7 @@ from contracts.words import ThreadId, TurnState, WorkerId
 from worker.aws import FAULTS, Aws
 from worker.errors import LeaseLost, WorkerError
 from worker.fitting import batches, fit
+from worker.forgetting import Forgetting
 from worker.log import get_logger
 from worker.ports import Draft, Ending
 
@@ -58,6 +59,14 @@ class DynamoLedger:
         self._retention = retention_days * 86400
         self._last: dict[ThreadId, int] = {}
         self._locks: dict[ThreadId, asyncio.Lock] = {}
+        self._forgetting = Forgetting(
+            dynamodb=aws.dynamodb,
+            table=table,
+            worker=worker,
+            owned=self._owned,
+            patiently=self._patiently,
+            transact=self._transact,
+        )
 
     # ------------------------------------------------------------ reads
 
@@ -146,6 +155,15 @@ class DynamoLedger:
             return True
 
         await self._transact([self._owned(), delete], settled=replaced)
+
+    async def is_deleted(self, thread_id: ThreadId) -> bool:
+        """Whether the thread is to be removed and is not yet."""
+        return await self._forgetting.is_due(thread_id)
+
+    async def forget(self, thread_id: ThreadId) -> None:
+        """Remove every record of a thread that is to be removed, the one that says so last."""
+        await self._forgetting.forget(thread_id)
+        self._last.pop(thread_id, None)
 
     # ------------------------------------------------------------ parts
 

@@ -49,6 +49,14 @@ class Moves:
             await self.tree.git.run("reset", "--hard", "--quiet", "--no-recurse-submodules", to)
         await self._settle(branch, old=branch)
 
+    async def leave(self, branch: str, *, to: str) -> None:
+        """Check out the commit ``to`` instead of ``branch``, which is about to go with all its files."""
+        await in_thread(lambda: self.tree.notes.mark(branch))
+        await self.tree.discard()
+        await self._clear_way(to, old=branch)
+        await self.tree.git.run("switch", "--discard-changes", "--detach", *_SWITCH, to)
+        await self._settle("HEAD", old=branch)
+
     async def undo_half_move(self) -> None:
         """After a kill in the middle of a move: make the worktree whole. All work was committed before it."""
         old = await in_thread(lambda: self.tree.notes.marked)

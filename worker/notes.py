@@ -73,6 +73,12 @@ class Notes:
         if onto is not None and seen != sha:
             self._write(self._aim(branch), json.dumps({"onto": onto, "seen": sha}))
 
+    def leave(self, branch: str) -> None:
+        """Nothing is noted about this branch any more."""
+        self.aim(branch=branch, onto=None)
+        if self.current()[0] == branch:
+            self._current.unlink(missing_ok=True)
+
     def forget(self) -> None:
         """What was noted about a checkout that is no longer there."""
         shutil.rmtree(self.folder / "onto", ignore_errors=True)

@@ -5,7 +5,7 @@ what the next thread starts from. So the refs are noted when a turn begins and p
 committed after it. The turn's own branch is left alone: what may stand there is decided elsewhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from worker.refs import TRACKING, Refs, heads, kept, tip_ref
@@ -36,6 +36,12 @@ class OwnRefs:
         """A turn begins: this is how refs have to be after it."""
         self._noted = await self.refs.named(*_WATCHED)
         self._default = self.remote.default or await self.refs.remote_head()
+
+    def let_go(self, names: Iterable[str]) -> None:
+        """The worker itself removes these while a turn runs: they do not come back."""
+        for name in names:
+            if self._noted is not None:
+                self._noted.pop(name, None)
 
     def forget(self) -> None:
         """No turn runs: whoever moves refs now is the worker."""

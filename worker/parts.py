@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -35,6 +36,8 @@ class Parts:
     redactor: Redactor
     later: Callable[[Coroutine[Any, Any, None]], None]
     now: Callable[[], float]
+    uploads: Path | None = None
+    """Below here stands what people have sent, in a folder for each thread."""
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when this worker has to leave: nothing may take long any more."""
     stacking: asyncio.Lock = field(default_factory=asyncio.Lock)

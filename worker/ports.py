@@ -123,6 +123,10 @@ class Workspace(Protocol):
         """Push the thread's branch with the epoch ref and, where a turn of it has ended, the branch that it
         goes onto: all of them or none. Raises ``LeaseLost``, ``RemoteUnavailable``."""
 
+    async def remove(self, *, thread_id: ThreadId) -> None:
+        """Remove the thread's branch here, and on the remote unless somebody else has worked on it. Can be
+        repeated. Raises ``LeaseLost``, ``RemoteUnavailable``."""
+
     async def push_rest(self, *, open_: frozenset[MessageId] | None = None) -> None:
         """Push every thread's branch that is only ahead of the remote: work of an earlier process. ``open_``:
         all messages without outcome, if that is known; what is left of others undoes nothing newer."""
@@ -256,6 +260,9 @@ class Agent(Protocol):
     async def remembers(self, *, session_id: UUID, prompt_id: UUID) -> bool:
         """Whether the session's transcript holds the prompt that was sent under this id."""
 
+    async def forget(self, *, session_id: UUID) -> None:
+        """Remove what is kept of a session that does not run."""
+
     async def sweep(self) -> int:
         """Kill every process left over by turns of this worker id, whoever started it; how many."""
 
@@ -344,6 +351,13 @@ class Ledger(Protocol):
 
     async def clear_stop(self, *, thread_id: ThreadId, through: int) -> None:
         """Forget a stop that was carried out, unless a later one has taken its place."""
+
+    async def is_deleted(self, thread_id: ThreadId) -> bool:
+        """Whether the thread is to be removed and is not yet."""
+
+    async def forget(self, thread_id: ThreadId) -> None:
+        """Remove every record of a thread that is to be removed, the one that says so last. Can be
+        repeated."""
 
 
 class Inbox(Protocol):

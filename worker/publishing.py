@@ -81,9 +81,10 @@ class Publishing:
         )  # fmt: skip
 
     async def push_later(self) -> None:
-        """Try again each minute, and once more when the worker leaves, until the remote takes it."""
+        """Try again each minute, and once more when the worker leaves, until the remote takes it or the
+        thread is deleted."""
         last = False
-        while not (last or self._parts.board.state.lost):
+        while not (last or self._parts.board.state.lost or self._is_deleted):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PUSH_AGAIN_SECONDS):
                     await self._parts.leaving.wait()
@@ -99,6 +100,10 @@ class Publishing:
                 return  # it goes along with the next push of its branch, if that is taken
             except WorkspaceError as error:
                 log.warning("still_not_pushed", error=str(error))
+
+    @property
+    def _is_deleted(self) -> bool:
+        return turn.is_deleted(self._parts.board.state, self._key.thread_id)
 
     async def push_quietly(self) -> None:
         """A checkpoint that cannot be pushed now goes with the next push of its branch."""

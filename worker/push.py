@@ -55,6 +55,11 @@ class Pusher:
     targets: Targets
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
+    @property
+    def alone(self) -> asyncio.Lock:
+        """Held while something is pushed."""
+        return self._lock
+
     async def push(self, thread_id: ThreadId) -> Push:
         """See ``Workspace.push``."""
         trip = _Trip(branch=names.branch(thread_id))

@@ -189,6 +189,25 @@ class Remote:
             await self._forward(onto, to=sha)
         stamp = await self._stamped(parent=self._stamp)
         argv = self._push_of(stamp, expect=self._stamp, and_also=f"{sha}:refs/heads/{branch}", onto=onto)
+        return await self._land(argv, stamp=stamp, branch=branch, onto=onto)
+
+    async def remove(self, *, branch: str, sha: str) -> Landing:
+        """Remove ``branch`` from the remote if it is still at ``sha``; ``refusal`` says why not.
+
+        Raises ``LeaseLost``, ``RemoteUnavailable``.
+        """
+        await self._claimed()
+        stamp = await self._stamped(parent=self._stamp)
+        argv = self._push_of(stamp, expect=self._stamp, and_also=f":refs/heads/{branch}")
+        argv.insert(1, f"--force-with-lease=refs/heads/{branch}:{sha}")
+        self.refusal = ""
+        landing = await self._land(argv, stamp=stamp, branch=branch, onto=None)
+        if landing is Landing.LANDED:
+            await self.git.attempt("update-ref", "-d", TRACKING + branch)
+        return landing
+
+    async def _land(self, argv: list[str], *, stamp: str, branch: str, onto: Onto | None) -> Landing:
+        """Run a push, and find out what became of it."""
         result = await self._raw(*argv)
         if result.status and await self._freed(result, f"refs/heads/{branch}", self.epoch_ref):
             result = await self._raw(*argv)

@@ -41,7 +41,8 @@ class Pause:
 @dataclass(frozen=True, kw_only=True)
 class State:
     """All the engine knows. ``stack`` has the top first; ``ended``: what a late look must not revive;
-    ``pauses``: what this worker lets rest, known to it alone."""
+    ``pauses``: what this worker lets rest, known to it alone; ``deletes``: threads that are to be removed,
+    ``removing``: the one that is being removed now, ``gone``: those that a late look must not revive."""
 
     open: Mapping[Key, OpenRecord] = field(default_factory=dict)
     stops: Mapping[ThreadId, int] = field(default_factory=dict)
@@ -51,6 +52,9 @@ class State:
     steered: tuple[Key, ...] = ()
     ended: Mapping[Key, int] = field(default_factory=dict)
     pauses: Mapping[Key, Pause] = field(default_factory=dict)
+    deletes: frozenset[ThreadId] = frozenset()
+    removing: ThreadId | None = None
+    gone: Mapping[ThreadId, int] = field(default_factory=dict)
     looks: int = 0
     draining: bool = False
     lost: bool = False
@@ -62,6 +66,11 @@ class State:
 def of_thread(state: State, thread_id: ThreadId) -> list[Key]:
     """The thread's open messages in order."""
     return sorted(k for k in state.open if k.thread_id == thread_id)
+
+
+def is_deleted(state: State, thread_id: ThreadId) -> bool:
+    """Whether the thread is to be removed, or was."""
+    return thread_id in state.deletes or thread_id in state.gone
 
 
 def in_hand(state: State, key: Key) -> bool:
@@ -85,14 +94,29 @@ def look_began(state: State) -> State:
 def looked(state: State, *, number: int, open_: Iterable[OpenRecord], stops: Iterable[StopRecord]) -> State:
     """What look ``number`` found. Known records stay as this worker knows them; ended ones stay ended."""
     ended = {k: n for k, n in state.ended.items() if n >= number}
+    gone = {t: n for t, n in state.gone.items() if n >= number}
     found = {key_of(r): r for r in open_}
     fresh = {k: r for k, r in found.items() if k not in state.open and k not in ended}
+    left = {**state.open, **fresh}
+    asked = [s for s in stops if s.thread_id not in gone]
     return replace(
         state,
-        open={**state.open, **fresh},
-        stops={s.thread_id: s.through for s in stops},
+        open=left,
+        stops=_stops(asked, left),
+        deletes=frozenset(s.thread_id for s in asked if s.delete),
+        gone=gone,
         ended=ended,
     )
+
+
+def _stops(asked: Iterable[StopRecord], left: Mapping[Key, OpenRecord]) -> dict[ThreadId, int]:
+    """Every stop that stands, and one for each deletion that still finds something to end."""
+    begun = {key.thread_id for key in left}
+    found: dict[ThreadId, int] = {}
+    for stop in asked:
+        if not stop.delete or stop.thread_id in begun:
+            found[stop.thread_id] = max(stop.through, found.get(stop.thread_id, 0))
+    return found
 
 
 def lifted(state: State, key: Key, *, stack: tuple[ThreadId, ...]) -> State:
@@ -168,6 +192,36 @@ def stop_cleared(state: State, thread_id: ThreadId) -> State:
     return replace(state, stops={t: n for t, n in state.stops.items() if t != thread_id})
 
 
+def removing(state: State, thread_id: ThreadId) -> State:
+    """What is left of the thread is being removed."""
+    return replace(state, removing=thread_id)
+
+
+def removed(state: State, thread_id: ThreadId) -> State:
+    """Nothing is left of the thread; one of the same name is another one."""
+    ended = {k: state.looks if k.thread_id == thread_id else n for k, n in state.ended.items()}
+    return replace(
+        state,
+        deletes=state.deletes - {thread_id},
+        stops={t: n for t, n in state.stops.items() if t != thread_id},
+        stack=tuple(t for t in state.stack if t != thread_id or any(k.thread_id == t for k in state.open)),
+        removing=None,
+        gone={**state.gone, thread_id: state.looks},
+        ended=ended,
+        pauses={k: p for k, p in state.pauses.items() if k.thread_id != thread_id},
+    )
+
+
+def not_removed(state: State, thread_id: ThreadId, *, now: float) -> State:
+    """The removal could not be ended: it is tried again, each time a little later."""
+    return replace(state, removing=None, pauses=_paused(state, removal(thread_id), now=now))
+
+
+def removal(thread_id: ThreadId) -> Key:
+    """What the pause of a thread's removal is kept under: no message has this sequence."""
+    return Key(thread_id, 0)
+
+
 def draining(state: State) -> State:
     """The worker was asked to leave."""
     return replace(state, draining=True)
@@ -187,11 +241,15 @@ PAUSE_SECONDS, LONGEST_PAUSE = 5.0, 60.0
 
 def postponed(state: State, key: Key, *, now: float) -> State:
     """The turn is let go with its record as it stands and looked at again later, each time a little later."""
-    times = state.pauses[key].times + 1 if key in state.pauses else 1
-    pause = Pause(until=now + min(PAUSE_SECONDS * 2 ** (times - 1), LONGEST_PAUSE), times=times)
     running = None if state.running is not None and state.running.key == key else state.running
     rest = replace(state, running=running, steering=frozenset(), steered=())
-    return replace(rest, pauses={**state.pauses, key: pause})
+    return replace(rest, pauses=_paused(state, key, now=now))
+
+
+def _paused(state: State, key: Key, *, now: float) -> dict[Key, Pause]:
+    times = state.pauses[key].times + 1 if key in state.pauses else 1
+    pause = Pause(until=now + min(PAUSE_SECONDS * 2 ** (times - 1), LONGEST_PAUSE), times=times)
+    return {**state.pauses, key: pause}
 
 
 def set_aside(state: State, key: Key) -> State:

@@ -28,6 +28,7 @@ from worker.ports import Checkout, Commit, Push
 from worker.push import Pusher
 from worker.refs import TRACKING, Refs, heads, kept, tip_ref
 from worker.remote import Remote
+from worker.removal import Removal
 from worker.trailers import trailer_value
 from worker.tree import Found, Status, Tree
 from worker.weave import Weaver
@@ -108,6 +109,9 @@ class GitWorkspace:
             refs=self._refs, weaver=self._weaver, remote=self._remote, fetch=self.fetch, move=self._move,
             targets=self._targets,
         )  # fmt: skip
+        self._removal = Removal(
+            refs=self._refs, remote=self._remote, own=self._own, notes=self._notes, state_dir=self._state
+        )
         self._near, self._fetching, self._packing = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
         self._tips: dict[str, str] = {}
         self._in_turn: str | None = None
@@ -243,6 +247,25 @@ class GitWorkspace:
                 raise
             except WorkspaceError as error:
                 log.warning("branch_not_pushed", branch=branch, error=str(error))
+
+    async def remove(self, *, thread_id: ThreadId) -> None:
+        """See ``Workspace.remove``. Where the branch is checked out, the default branch takes its place."""
+        branch = names.branch(thread_id)
+        await self.fetch()
+        async with self._pusher.alone, self._fetching:
+            await self._removal.far(branch)
+            async with self._tree_for_me(beside=self._in_turn not in (None, branch)):
+                if self._in_turn in (None, branch):
+                    self._in_turn = None
+                    await self._leave(branch)
+                await self._removal.near(branch)
+                self._tips.pop(branch, None)
+
+    async def _leave(self, branch: str) -> None:
+        """If the worktree is this branch's, it holds the default branch instead."""
+        here = (await self._tree.status()).branch
+        if branch in (here, self._notes.current()[0]):
+            await self._moves.leave(branch, to=await self._new_start())
 
     async def find(
         self, *, thread_id: ThreadId, message_id: MessageId, onto: str | None = None

@@ -24,7 +24,7 @@ from contracts.words import (
     ThreadId,
     TurnId,
 )
-from worker.errors import LeaseLost, RemoteUnavailable
+from worker.errors import LeaseLost, RemoteUnavailable, WorkspaceError
 from worker.ports import (
     AgentEvent,
     AgentResult,
@@ -66,6 +66,9 @@ class World:
         self.open: dict[Key, OpenRecord] = {}
         self.outcomes: dict[Key, Outcome] = {}
         self.stops: dict[ThreadId, int] = {}
+        self.deletes: dict[ThreadId, int] = {}
+        self.vanished: set[Key] = set()
+        """Messages of threads that were deleted."""
         self.stack: tuple[ThreadId, ...] = ()
         self.events: list[Draft] = []
         self.local: dict[str, Branch] = {}
@@ -137,6 +140,7 @@ class MemoryLedger:
         await asyncio.sleep(0)
         found = list(self._world.open.values())
         stops = [StopRecord(thread_id=t, through=n) for t, n in self._world.stops.items()]
+        stops += [StopRecord(thread_id=t, through=n, delete=True) for t, n in self._world.deletes.items()]
         await asyncio.sleep(0)  # what was read may be old when it arrives
         return found, stops
 
@@ -192,6 +196,25 @@ class MemoryLedger:
         for record in (r for r in done if r.mode is Mode.QUEUE):
             before = [k for k in waits if k.thread_id == record.thread_id and k.sequence < record.sequence]
             self._world.must(not before, f"{record.message_id} was done before {before}")
+
+    async def is_deleted(self, thread_id: ThreadId) -> bool:
+        await self._fenced()
+        return thread_id in self._world.deletes
+
+    async def forget(self, thread_id: ThreadId) -> None:
+        await self._fenced()
+        world = self._world
+        world.must(not [r for r in world.alive if r.turn.thread_id == thread_id], "removed under a turn")
+        if thread_id not in world.deletes:
+            return
+        world.vanished |= {k for k in world.messages if k.thread_id == thread_id}
+        for kept in (world.open, world.messages, world.outcomes):
+            for key in [k for k in kept if k.thread_id == thread_id]:
+                del kept[key]
+            await asyncio.sleep(0)  # a worker may die between any two
+        world.stops.pop(thread_id, None)
+        world.events = [e for e in world.events if e.thread_id != thread_id]
+        del world.deletes[thread_id]
 
     async def clear_stop(self, *, thread_id: ThreadId, through: int) -> None:
         await self._fenced()
@@ -281,6 +304,8 @@ class MemoryWorkspace:
         if self._epoch != self._world.epoch:
             raise LeaseLost("stale epoch")
         name = names.branch(thread_id)
+        if name not in self._world.local:
+            raise WorkspaceError(f"There is no branch {name} to push.")
         self._world.remote[name] = Branch(commits=list(self._world.branch(thread_id).commits))
         return Push(branch=name, sha=self._world.branch(thread_id).head)
 
@@ -303,6 +328,18 @@ class MemoryWorkspace:
 
     async def push_rest(self, *, open_: frozenset[MessageId] | None = None) -> None:
         await asyncio.sleep(0)
+
+    async def remove(self, *, thread_id: ThreadId) -> None:
+        await asyncio.sleep(0)
+        world = self._world
+        assert not [r for r in world.alive if r.turn.thread_id == thread_id], "removed under a turn"
+        if not world.remote_up:
+            raise RemoteUnavailable("no remote")
+        world.remote.pop(names.branch(thread_id), None)
+        await asyncio.sleep(0)
+        if world.current == thread_id:
+            world.current, world.dirty = None, set()
+        world.local.pop(names.branch(thread_id), None)
 
 
 class MemoryRun:
@@ -375,6 +412,10 @@ class MemoryAgent:
         await asyncio.sleep(0)
         return (session_id, prompt_id) in self._world.remembered
 
+    async def forget(self, *, session_id: UUID) -> None:
+        await asyncio.sleep(0)
+        self._world.remembered = {r for r in self._world.remembered if r[0] != session_id}
+
     async def sweep(self) -> int:
         killed = len(self._world.alive)
         self._world.alive.clear()
@@ -414,9 +455,8 @@ class MemoryInbox:
 
     def settle(self, *, open_keys: Collection[tuple[ThreadId, int]], before: float) -> None:
         done = [h for h in self.held if h[1] < before and h[0] not in open_keys]
-        self._world.must(
-            all(k in self._world.outcomes for k, _ in done), "a delivery without outcome was deleted"
-        )
+        over = self._world.outcomes.keys() | self._world.vanished
+        self._world.must(all(k in over for k, _ in done), "a delivery without outcome was deleted")
         self.held = [h for h in self.held if h not in done]
 
 

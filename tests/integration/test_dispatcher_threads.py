@@ -1,18 +1,11 @@
 """What a person does to a thread as a whole, over HTTP against the embedded engine."""
 
-import json
-import threading
-from datetime import datetime
 
 import httpx
-import pytest
 
 from contracts import records
-from contracts.events import TurnCompleted
-from contracts.places import PlaceRecord, place_key, shown_key
-from contracts.records import ThreadRecord
-from contracts.words import Frontend, ThreadId
-from tests.fakes.engine import aws_client, wait_until
+from contracts.words import ThreadId
+from tests.fakes.engine import aws_client
 from tests.integration.dispatcher_lab import TABLE, WORKER, Lab
 
 

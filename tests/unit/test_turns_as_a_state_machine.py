@@ -14,6 +14,7 @@ from worker.decide import (
     MAX_ATTEMPTS,
     MAX_INTERRUPTIONS,
     ClearStop,
+    Delete,
     End,
     Leave,
     Lift,
@@ -36,6 +37,7 @@ class Worker(RuleBasedStateMachine):
         self.records: dict[Key, OpenRecord] = {}
         self.outcomes: dict[Key, Outcome] = {}
         self.stops: dict[ThreadId, int] = {}
+        self.deletes: dict[ThreadId, int] = {}
         self.stack: tuple[ThreadId, ...] = ()
         self.last: dict[ThreadId, int] = {}
         self.modes: dict[Key, Mode] = {}
@@ -51,6 +53,8 @@ class Worker(RuleBasedStateMachine):
         thread=st.sampled_from(THREADS), mode=st.sampled_from([*[Mode.QUEUE] * 4, Mode.STEER, Mode.INTERRUPT])
     )
     def post(self, thread: ThreadId, mode: Mode) -> None:
+        if thread in self.deletes:
+            return  # nothing enters a thread that is being deleted
         sequence = self.last[thread] = self.last.get(thread, 0) + 1
         key = Key(thread, sequence)
         received = START + timedelta(seconds=len(self.modes))
@@ -69,6 +73,11 @@ class Worker(RuleBasedStateMachine):
         if through >= 1:
             self.stops[thread] = max(self.stops.get(thread, 0), through)
 
+    @rule(thread=st.sampled_from(THREADS))
+    def ask_to_delete(self, thread: ThreadId) -> None:
+        if thread in self.last and thread not in self.deletes:
+            self.stops[thread] = self.deletes[thread] = self.last[thread]
+
     @rule()
     def time_passes(self) -> None:
         self.now += 100.0
@@ -80,11 +89,14 @@ class Worker(RuleBasedStateMachine):
         self.state = turn.look_began(self.state)
         found, stops = list(self.records.values()), self._stop_records()
         if stale:
-            self.settle()  # turns end between the read and its use
+            self.settle()  # turns end between the read and its use, and threads go
+            if self.state.removing is not None:
+                self.removal_ends(well=True)
         self.state = turn.looked(self.state, number=self.state.looks, open_=found, stops=stops)
 
     def _stop_records(self) -> list[StopRecord]:
-        return [StopRecord(thread_id=t, through=n) for t, n in self.stops.items()]
+        goes = [StopRecord(thread_id=t, through=n, delete=True) for t, n in self.deletes.items()]
+        return [StopRecord(thread_id=t, through=n) for t, n in self.stops.items()] + goes
 
     @rule(steps=st.integers(1, 12))
     def settle(self, steps: int = 40) -> None:
@@ -124,6 +136,10 @@ class Worker(RuleBasedStateMachine):
                     assert not [k for k in self.state.open if k.thread_id == thread and k.sequence <= through]
                     del self.stops[thread]
                 self.state = turn.stop_cleared(self.state, thread)
+            case Delete(thread_id=thread):
+                assert thread not in {k.thread_id for k in self.state.open}, "deleted with something open"
+                assert self.state.running is None or self.state.running.key.thread_id != thread
+                self.state = turn.removing(self.state, thread)
 
     def _start(self, key: Key) -> None:
         assert self.state.running is None, "two turns at once"
@@ -233,6 +249,24 @@ class Worker(RuleBasedStateMachine):
     def steering_text_arrives(self) -> None:
         self.state = turn.steered(self.state, sorted(self.state.steering)[0])
 
+    @precondition(lambda self: self.state.removing is not None)
+    @rule(well=st.booleans())
+    def removal_ends(self, well: bool) -> None:
+        thread = self.state.removing
+        assert thread is not None
+        if not well:
+            self.state = turn.not_removed(self.state, thread, now=self.now)
+            return
+        assert thread in self.deletes, "a thread that nobody deleted, or a new one of its name, was removed"
+        assert not [k for k in self.records if k.thread_id == thread], "removed before it was ended"
+        del self.deletes[thread]
+        self.stops.pop(thread, None)
+        self.last.pop(thread)
+        for known in (self.modes, self.outcomes, self.lifts):
+            for key in [k for k in known if k.thread_id == thread]:
+                del known[key]
+        self.state = turn.removed(self.state, thread)
+
     # ------------------------------------------------------------ restarts
 
     @rule()
@@ -271,8 +305,10 @@ class Worker(RuleBasedStateMachine):
             self.settle()
             self.now += 1000.0
             running = self.state.running
-            if running is None and not self.records and not self.stops:
+            if running is None and not (self.records or self.stops or self.deletes):
                 return
+            if self.state.removing is not None:
+                self.removal_ends(well=True)
             if running is not None and running.stopping is not None:
                 self.agent_is_stopped()
             elif running is not None:

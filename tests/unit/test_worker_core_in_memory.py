@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from contracts import names
 from contracts.words import Mode, Outcome, StopReason, ThreadId, TurnState, WorkerId
 from tests.fakes.memory import (
     MemoryAgent,
@@ -128,6 +129,8 @@ class Core(RuleBasedStateMachine):
         count=st.integers(0, 60),
     )
     def post(self, thread: str, mode: Mode, ring: str, count: int) -> None:
+        if ThreadId(thread) in self.world.deletes:
+            return  # the dispatcher lets nothing in
         key = self.world.post(thread, mode=mode)
         if ring != "lost":
             self.world.queue.append(key)
@@ -160,6 +163,15 @@ class Core(RuleBasedStateMachine):
         if last >= 1:
             thread_id = ThreadId(thread)
             self.world.stops[thread_id] = max(self.world.stops.get(thread_id, 0), last)
+            self.process.engine.ring()
+            self.steps(count)
+
+    @rule(thread=st.sampled_from("abc"), count=st.integers(0, 60))
+    def delete(self, thread: str, count: int) -> None:
+        thread_id = ThreadId(thread)
+        last = max((k.sequence for k in self.world.messages if k.thread_id == thread), default=0)
+        if last and thread_id not in self.world.deletes:
+            self.world.stops[thread_id] = self.world.deletes[thread_id] = last
             self.process.engine.ring()
             self.steps(count)
 
@@ -251,9 +263,12 @@ class Core(RuleBasedStateMachine):
 
     @invariant()
     def one_final_event_for_each_outcome_and_no_other(self) -> None:
-        told = Counter(d.message_id for d in self.world.events if d.type in FINALS)
+        going = self.world.deletes
+        finals = [d for d in self.world.events if d.type in FINALS and d.thread_id not in going]
+        told = Counter(d.message_id for d in finals)
         assert all(n == 1 for n in told.values()), told
-        assert set(told) == {self.world.messages[k].id for k in self.world.outcomes}
+        ended = [k for k in self.world.outcomes if k.thread_id not in going]
+        assert set(told) == {self.world.messages[k].id for k in ended}
 
     @invariant()
     def no_port_was_used_as_it_must_not_be(self) -> None:
@@ -281,7 +296,7 @@ class Core(RuleBasedStateMachine):
         self.world.remote_up = True
         try:
             for _ in range(20 * len(self.world.messages) + 20):
-                if not self.world.open and not self.world.stops:
+                if not (self.world.open or self.world.stops or self.world.deletes):
                     break
                 if self.run is not None:
                     self.run.end()
@@ -290,6 +305,9 @@ class Core(RuleBasedStateMachine):
                 self.steps(150)
             assert not self.world.open, self.world.open
             assert not self.world.stops
+            assert not self.world.deletes
+            there = {names.branch(k.thread_id) for k in self.world.messages}
+            assert self.world.local.keys() | self.world.remote.keys() <= there, "a deleted branch is there"
             assert set(self.world.outcomes) == set(self.world.messages)
             for key in list(self.world.queue):
                 self.deliver(key)
