@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from contracts.messages import Author
-from contracts.words import Frontend, MessageId, Mode, Outcome, StopReason, ThreadId, TurnId, WorkerId
+from contracts.words import Action, Frontend, MessageId, Mode, Outcome, StopReason, ThreadId, TurnId, WorkerId
 
 
 class _Shape(BaseModel):
@@ -23,6 +23,9 @@ class ReceivedData(_Shape):
     frontend: Frontend
     mode: Mode
     sequence: int
+    action: Action | None = Field(
+        default=None, description="What was asked for by a button; the text says it in words."
+    )
 
 
 class QueuedData(_Shape):

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from contracts.words import Frontend, MessageId, Mode, ThreadId
+from contracts.words import Action, Frontend, MessageId, Mode, ThreadId
 
 TEXT_LIMIT = 256 * 1024
 """Longest message text in bytes of UTF-8 (a DynamoDB item holds 400 KB; the rest is for the record)."""
@@ -39,6 +39,7 @@ class Message(BaseModel):
     sequence: int = Field(ge=1)
     text: str
     mode: Mode = Mode.QUEUE
+    action: Action | None = None
     frontend: Frontend = Frontend.API
     author: Author
     received: datetime

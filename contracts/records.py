@@ -3,7 +3,8 @@
 Dispatcher and worker both build their requests from here, so that neither knows the other. The layout and
 who may write what stands in ``docs/decisions/records.md``. Pure: builds and reads request fragments, never
 sends one. All of a worker's keys begin with ``worker#{id}`` or ``thread#{id}#``, so that a policy on
-leading keys can wall workers off from each other.
+leading keys can wall workers off from each other; but when it removes a deleted thread, a worker also deletes
+its ``id#{id}#``, ``directory#``, ``place#`` and ``unshown`` records.
 """
 
 import json
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from contracts.events import EVENT, Event
 from contracts.messages import Author, Message
 from contracts.words import (
+    Action,
     Frontend,
     MessageId,
     Mode,
@@ -228,6 +230,7 @@ class MessageRecord(_Record):
     sequence: int
     text: str
     mode: Mode = Mode.QUEUE
+    action: Action | None = None
     frontend: Frontend = Frontend.API
     author: Author
     received: datetime

@@ -34,6 +34,13 @@ class Mode(StrEnum):
     INTERRUPT = "interrupt"
 
 
+class Action(StrEnum):
+    """What a message asks for beside its text, by a button and not in words."""
+
+    UPDATE = "update"
+    """Bring the thread's branch up to date with the default branch."""
+
+
 class TurnState(StrEnum):
     """Where the work on one message stands. The last four are outcomes, final."""
 

@@ -35,6 +35,7 @@ from dispatcher.preview import Preview
 from dispatcher.preview_names import PreviewNames
 from dispatcher.preview_proxy import PreviewDoor, PreviewProxy, proxying
 from dispatcher.preview_tickets import RandomKey, Tickets
+from dispatcher.pull_of_thread import OpenPull, PullOfThread, connected
 from dispatcher.queues import Queues
 from dispatcher.record import Recorder
 from dispatcher.replies import Listener, Replies
@@ -77,6 +78,7 @@ def create_app(
             house = _House(
                 settings=settings, clients=clients, launcher=launcher, chats=bool(on), in_lambda=in_lambda
             )
+            house.pulls = await connected(stack)
             chats = await _open(app, house, on, stack)
             if not in_lambda:
                 app.state.previews = await stack.enter_async_context(house.proxying())
@@ -116,6 +118,7 @@ class _House:
     ) -> None:
         self.settings, self.in_lambda = settings, in_lambda
         self.tickets = Tickets(RandomKey()) if settings.signs_in else None
+        self.pulls: OpenPull | None = None
         self.table = table = Table(clients.dynamodb, name=settings.table)
         self.places = Places(clients.dynamodb, table=settings.table)
         self.people = People(clients.dynamodb, table=settings.table)
@@ -197,7 +200,8 @@ class _House:
 
     def _threads(self) -> ThreadRoutes:
         deleting = Deleting(table=self.table, places=self.places, ingest=self.ingest, streams=self.streams)
-        return ThreadRoutes(table=self.table, deleting=deleting)
+        pulls = PullOfThread(projects=self.settings.projects, open_=self.pulls)
+        return ThreadRoutes(table=self.table, ingest=self.ingest, deleting=deleting, pulls=pulls)
 
 
 async def _open(app: FastAPI, house: _House, on: Sequence[Frontdoor], stack: AsyncExitStack) -> list[Chat]:

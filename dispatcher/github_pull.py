@@ -49,6 +49,22 @@ class Pulls:
         except Undeliverable as error:
             return f"Branch `{work.head}`; a pull request could not be opened: {error}"
 
+    async def of_branch(self, repo: str, work: Work) -> Pull:
+        """The open pull request of a branch, else one that is opened now.
+
+        Raises Later, Undeliverable, and Rejected when GitHub has nothing of the branch to merge.
+        """
+        found = await self._found(repo, work)
+        if found is not None and found.state == "open":
+            return found
+        base = await self._github.default_branch(repo)
+        made = await self._open(repo, work, title=work.title, body=work.body, base=base)
+        if made.state != "open":
+            raise Rejected(
+                f"Pull request #{made.number} of this branch is closed, and there is nothing more."
+            )
+        return made
+
     async def _line(self, repo: str, number: int, work: Work) -> str:
         issue = await self._github.issue(repo, number)
         about = await self._github.pull(repo, number) if issue.pull_request is not None else None

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from contracts.faults import fault
 from contracts.messages import Author, Pointer
 from contracts.records import StopRecord, ThreadRecord, WorkerRecord
-from contracts.words import Frontend, MessageId, Mode, ThreadId, WorkerId
+from contracts.words import Action, Frontend, MessageId, Mode, ThreadId, WorkerId
 from dispatcher import route
 from dispatcher.access import unknown_thread
 from dispatcher.contact import Contact
@@ -47,6 +47,7 @@ class Post(BaseModel):
     project: str | None = None
     user: str | None = None
     mode: Mode = Mode.QUEUE
+    action: Action | None = None
     message_id: MessageId | None = None
     frontend: Frontend = Frontend.API
     author: Author
@@ -200,6 +201,7 @@ def _draft(post: Post, worker: WorkerId, row: WorkerRecord | None, message_id: M
         message_id=message_id,
         text=post.text,
         mode=post.mode,
+        action=post.action,
         frontend=post.frontend,
         author=post.author,
         onto=post.onto,

@@ -14,7 +14,7 @@ from contracts import names, records
 from contracts.events import Event, MessageReceived, ReceivedData
 from contracts.messages import Author, first_line
 from contracts.records import MessageRecord, OpenRecord, ThreadRecord, WorkerRecord
-from contracts.words import Frontend, MessageId, Mode, Outcome, ThreadId, TurnId, WorkerId
+from contracts.words import Action, Frontend, MessageId, Mode, Outcome, ThreadId, TurnId, WorkerId
 from dispatcher.errors import NotFound
 
 TITLE_LIMIT = 80
@@ -44,6 +44,7 @@ class Draft(BaseModel):
     message_id: MessageId
     text: str
     mode: Mode
+    action: Action | None = None
     frontend: Frontend
     author: Author
     onto: str | None = None
@@ -68,6 +69,7 @@ def to_message(draft: Draft, *, sequence: int) -> MessageRecord:
         sequence=sequence,
         text=draft.text,
         mode=draft.mode,
+        action=draft.action,
         frontend=draft.frontend,
         author=draft.author,
         received=datetime.now(UTC),
@@ -123,6 +125,7 @@ def received(message: MessageRecord, *, number: int) -> MessageReceived:
             frontend=message.frontend,
             mode=message.mode,
             sequence=message.sequence,
+            action=message.action,
         ),
     )
 

@@ -11,19 +11,24 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
+from contracts.messages import Author
 from contracts.records import ThreadRecord
-from contracts.words import ThreadId, WorkerId
+from contracts.words import Action, MessageId, ThreadId, WorkerId
 from dispatcher import body, route
 from dispatcher.access import Scope, principal, unknown_thread
-from dispatcher.api import shown_row
+from dispatcher.api import accepted, frontend_of, shown_row
 from dispatcher.deleting import Deleting
 from dispatcher.errors import Invalid
+from dispatcher.ingest import Ingest, Post
 from dispatcher.parts import TITLE_LIMIT
+from dispatcher.pull_of_thread import PullOfThread
 from dispatcher.table import Table
 from dispatcher.thread_list import page
 
 MOST_ROWS = 500
 """Longest page of the list."""
+UPDATE = "Bring this branch up to date with the default branch."
+"""What the message says; a worker that does not know the action does what the words say."""
 
 
 class _Body(BaseModel):
@@ -36,10 +41,18 @@ class TitleBody(_Body):
     title: str = Field(strict=True)
 
 
+class UpdateBody(_Body):
+    """The id of the message that asks for it, if its sender has one."""
+
+    message_id: MessageId | None = Field(default=None, strict=True)
+
+
 class ThreadRoutes:
     """The routes, each a few lines over the parts that do the work."""
 
-    def __init__(self, *, table: Table, deleting: Deleting) -> None:
+    def __init__(self, *, table: Table, ingest: Ingest, deleting: Deleting, pulls: PullOfThread) -> None:
+        self._pulls = pulls
+        self._ingest = ingest
         self._table = table
         self._deleting = deleting
 
@@ -48,6 +61,8 @@ class ThreadRoutes:
         router = APIRouter()
         one = "/v1/threads/{thread_id:anything}"
         router.add_api_route("/v1/threads", self.list_threads, methods=["GET"])
+        router.add_api_route(f"{one}/update", self.post_update, methods=["POST"])
+        router.add_api_route(f"{one}/pull", self.post_pull, methods=["POST"])
         router.add_api_route(one, self.patch_thread, methods=["PATCH"])
         router.add_api_route(one, self.delete_thread, methods=["DELETE"])
         return router
@@ -85,6 +100,34 @@ class ThreadRoutes:
         worker, row = await self._thread(request, thread_id)
         await self._deleting.delete(worker, row.thread_id)
         return JSONResponse({"thread_id": thread_id, "state": "deleting"}, status_code=202)
+
+    async def post_update(self, request: Request, thread_id: str) -> Response:
+        """``POST /v1/threads/{thread_id}/update``: a message that asks for the default branch's news."""
+        route.check_id(thread_id, what="thread_id")
+        given = await body.read(request, UpdateBody, optional=True)
+        _, row = await self._thread(request, thread_id)
+        user = principal(request).user
+        recorded = await self._ingest.post(
+            Post(
+                text=UPDATE,
+                thread_id=row.thread_id,
+                thread_must_exist=True,
+                message_id=given.message_id,
+                action=Action.UPDATE,
+                frontend=frontend_of(request),
+                author=Author(id=user, name=user),
+            )
+        )
+        return accepted(recorded)
+
+    async def post_pull(self, request: Request, thread_id: str) -> Response:
+        """``POST /v1/threads/{thread_id}/pull``: its pull request, opened as a draft if there is none."""
+        route.check_id(thread_id, what="thread_id")
+        _, row = await self._thread(request, thread_id)
+        if row.deleting:
+            raise unknown_thread(thread_id)
+        pull = await self._pulls.of(row)
+        return JSONResponse({"url": pull.url, "number": pull.number})
 
     async def _rows(self, worker: WorkerId) -> list[ThreadRecord]:
         """The worker's threads; whose they are is known of the worker where a row is too old to say."""

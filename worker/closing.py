@@ -138,6 +138,10 @@ class Closing:
 
     # ------------------------------------------------------------ outcomes
 
+    def committed(self, commit: Commit) -> None:
+        """The commit that ends this turn is made already, with its answer as text."""
+        self._committed, self._says = commit, (Outcome.COMPLETED, commit.body)
+
     async def finish(self, outcome: Outcome, *, result: AgentResult, by: Key | None = None) -> None:
         """Commit, push, record. The reply says what was changed, or that nothing was.
 

@@ -4,7 +4,7 @@ The engine knows these protocols and nothing of what stands behind them, so that
 against AWS, against one machine and against in-memory stand-ins in a property test. No I/O in here.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -47,6 +47,18 @@ class Commit:
     stands_on: str | None = None
     onto: str | None = None
     note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Updated:
+    """What came of merging the default branch, which stood at ``sha``, into a thread's: ``commit``, the merge
+    that ends the turn; or ``conflicts``, the files that keep it from being made, and nothing has changed; or
+    neither, when the branch has it already."""
+
+    default: str
+    sha: str
+    commit: Commit | None = None
+    conflicts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +130,15 @@ class Workspace(Protocol):
         outcome: Outcome,
     ) -> Commit | None:
         """End a turn: one commit with trailers if tree or HEAD differ from ``base``, else None."""
+
+    async def update(
+        self, *, thread_id: ThreadId, message_id: MessageId, subject: str, body: Callable[[str], str]
+    ) -> Updated:
+        """Merge the default branch, as last fetched, into the thread's, which is checked out clean. A merge
+        without conflicts is committed as the end of the turn; ``body`` words it, given the branch's name."""
+
+    async def takes_in(self, *, sha: str) -> bool:
+        """Whether what is checked out has this commit merged, be it without a commit so far."""
 
     async def push(self, *, thread_id: ThreadId) -> Push:
         """Push the thread's branch with the epoch ref and, where a turn of it has ended, the branch that it

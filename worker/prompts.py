@@ -4,12 +4,15 @@ Pure text. The prompt of a new turn is the person's text, unchanged; everything 
 prompt, into the prompt of a resumed turn, or into events.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 from contracts.words import StopReason, ThreadId
 
 Reason = StopReason | Literal["recovered"]
 
+_FILES = 50
+"""Files in conflict that are named."""
 _PAUSED: dict[str, str] = {
     StopReason.PREEMPTED: "a message in another thread had to be answered first",
     StopReason.DRAINING: "the worker was shut down",
@@ -46,6 +49,36 @@ def replay(*, text: str, reason: Reason) -> str:
     """The prompt of a resumed turn whose request never reached the session: the text first, unchanged."""
     why = _PAUSED.get(reason, "of an interruption")
     return f"{text}\n\n(This request was paused before you saw it because {why}. Work on it now.)"
+
+
+def conflict(*, default: str, branch: str, files: Sequence[str]) -> str:
+    """What stands behind the text of a message that asks for an update which is not clean."""
+    more = len(files) - _FILES
+    listed = "\n".join(f"- {name}" for name in files[:_FILES])
+    rest = f"\n- and {more} more" if more > 0 else ""
+    return (
+        f"origin/{default} is fetched, and merging it into {branch} is not clean. These files are in "
+        f"conflict:\n{listed}{rest}\n"
+        f"Merge it now (git merge origin/{default}), resolve every conflict so that the intent of both sides "
+        "is kept, and conclude it with git add and git commit --no-edit: here you are asked to commit. "
+        "Do not rebase, and do not take one side blindly. End with a short answer that says how you resolved "
+        "each conflict."
+    )
+
+
+def merged(default: str) -> str:
+    """The answer to an update that was clean."""
+    return f"Merged {default} into this branch; there were no conflicts."
+
+
+def up_to_date(default: str) -> str:
+    """The answer to an update that found nothing to do."""
+    return f"This branch is up to date with {default} already."
+
+
+def not_merged(*, default: str) -> str:
+    """What is said behind the answer when the default branch is still not merged."""
+    return f"{default} is not merged into this branch: ask for the update again, or merge it by hand."
 
 
 def interrupted(reason: StopReason, *, by_thread: ThreadId | None = None, why: str = "") -> str:

@@ -57,6 +57,7 @@ class RunningTurn:
         self._by: Key | None = None
         self._run: AgentRun | None = None
         self._stopper: asyncio.Task[None] | None = None
+        self._conflict = ""
 
     @property
     def turn_id(self) -> TurnId:
@@ -127,7 +128,7 @@ class RunningTurn:
         fault("switched")
         await self._begin(checkout)
         fault("started")
-        result = await self._converse(message)
+        result = await (self._update(message) if message.action else self._converse(message))
         if self._parts.board.state.lost or self._reason is StopReason.LEASE_LOST:
             raise LeaseLost("The lease was lost while the turn ran; nothing of it is recorded here.")
         self._parts.board.apply(turn.closing)
@@ -173,11 +174,15 @@ class RunningTurn:
         theirs: that may be what the message is about."""
         onto, workspace = self._old.onto, self._parts.workspace
         if onto is not None and self._resumes is None:
-            try:
-                await self._parts.fetch(seconds=NEWS_SECONDS)
-            except WorkspaceError as error:
-                log.warning("fetch_failed", error=str(error))
+            await self._news()
         return await workspace.switch(self._key.thread_id, message_id=self._old.message_id, onto=onto)
+
+    async def _news(self) -> None:
+        """What people have pushed, if the remote can say so in time."""
+        try:
+            await self._parts.fetch(seconds=NEWS_SECONDS)
+        except WorkspaceError as error:
+            log.warning("fetch_failed", error=str(error))
 
     async def _refresh(self) -> None:
         """Fetch beside the turn, for branches that start later, and pack what has piled up."""
@@ -212,6 +217,33 @@ class RunningTurn:
             draft = self._closing.draft("turn.started", base=checkout.head, session_id=session, **told)
         await self._closing.write(record, [draft])
 
+    # ------------------------------------------------------------ an update
+
+    async def _update(self, message: Message) -> AgentResult:
+        """Merge the default branch; Claude Code is asked only where that is not clean."""
+        await self._news()
+        if self._reason is not None or self._parts.board.state.lost:
+            return AgentResult(ended="stopped", text="")
+        updated = await self._parts.workspace.update(
+            thread_id=self._key.thread_id,
+            message_id=message.id,
+            subject=message.text,
+            body=prompts.merged,
+        )
+        if updated.commit is not None:
+            self._closing.committed(updated.commit)
+            return AgentResult(ended="completed", text=updated.commit.body)
+        if not updated.conflicts:
+            return AgentResult(ended="completed", text=prompts.up_to_date(updated.default))
+        self._conflict = prompts.conflict(
+            default=updated.default, branch=self._closing.branch, files=updated.conflicts
+        )
+        result = await self._converse(message)
+        if result.ended != "completed" or await self._parts.workspace.takes_in(sha=updated.sha):
+            return result
+        told = prompts.not_merged(default=updated.default)
+        return replace(result, text=f"{result.text}\n\n{told}".strip())
+
     # ------------------------------------------------------------ Claude Code
 
     async def _converse(self, message: Message) -> AgentResult:
@@ -223,7 +255,12 @@ class RunningTurn:
         return result
 
     async def _prompt(self, message: Message, reason: prompts.Reason | None) -> AgentTurn:
-        """What Claude Code is told: the person's text, once; after that only that it goes on."""
+        """What Claude Code is told, and of an update what is in conflict, which it has to merge again."""
+        told = await self._request(message, reason)
+        return replace(told, prompt=f"{told.prompt}\n\n{self._conflict}".rstrip()) if self._conflict else told
+
+    async def _request(self, message: Message, reason: prompts.Reason | None) -> AgentTurn:
+        """The person's text, once; after that only that it goes on."""
         parts, prompt_id = self._parts, names.prompt(self.turn_id)
         session = parts.session(self._key.thread_id)
         told = AgentTurn(

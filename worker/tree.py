@@ -97,7 +97,7 @@ class Tree:
     async def look(self, *, branch: str, tip: str | None) -> Found | None:
         """Everything in the worktree as it belongs on ``branch``; None when it is just as at ``tip``."""
         status, note, aside = await self._end_operation(await self.status())
-        others = self._merged_heads()
+        others = self.merged_heads()
         if status.branch == branch and status.head == tip and not (status.dirty or others or note):
             await in_thread(self._forget_operation)
             return None
@@ -240,7 +240,8 @@ class Tree:
         names = b"".join(os.fsencode(path) + b"\0" for path in plain)
         await self.git.run("update-index", "--add", "-z", "--stdin", stdin=names, ok=(0, 1, 128))
 
-    def _merged_heads(self) -> list[str]:
+    def merged_heads(self) -> list[str]:
+        """What is being merged into HEAD."""
         path = self._dir / "MERGE_HEAD"
         return path.read_text(encoding="ascii").split() if path.is_file() else []
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from contracts.words import MessageId
 from worker import trailers
+from worker.errors import WorkspaceError
 from worker.evidence import Evidence
-from worker.git import Git, in_thread
+from worker.git import Git, in_thread, reason
 from worker.lines import Carried, Lines, Plan
 from worker.refs import Refs, kept
 
@@ -24,6 +25,14 @@ _MERGE = ("merge", "--quiet", "--no-ff", "--no-commit", "--allow-unrelated-histo
 _AGAIN = ("commit", "--quiet", "--allow-empty", "--allow-empty-message")
 _RENAMES = ("merge.directoryRenames=false",)
 """git would only guess where a file belongs whose folder has moved, and ask."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """What a merge came to: its tree, or the files in conflict."""
+
+    tree: str = ""
+    conflicts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +91,17 @@ class Weaver:
         """What people have added in ``theirs``, merged into our own line; None when that is not clean."""
         async with self._worktree(ours) as inside:
             return await _merged(inside, theirs, wins=None, subject="Take in what was added meanwhile")
+
+    async def tried(self, ours: str, *, theirs: str) -> Tried:
+        """What a merge of ``theirs`` into ``ours`` comes to; nothing moves. Raises ``WorkspaceError``."""
+        async with self._worktree(ours) as inside:
+            merge = await inside.attempt(*_MERGE, theirs, settings=_RENAMES)
+            if merge.status == 0:
+                return Tried(tree=(await inside.run("write-tree")).text)
+            listed = await inside.run("diff", "--name-only", "--diff-filter=U", "-z")
+            if not listed.fields:
+                raise WorkspaceError(f"The branches could not be merged: {reason(merge)}")
+            return Tried(conflicts=tuple(listed.fields))
 
     async def _woven(self, plan: Plan, *, theirs: str) -> str | None:
         # git names the sides as they are seen from the worktree aside

@@ -24,7 +24,7 @@ from worker.notes import Notes
 from worker.onto import Targets
 from worker.own_refs import OwnRefs
 from worker.packing import pack
-from worker.ports import Checkout, Commit, Push
+from worker.ports import Checkout, Commit, Push, Updated
 from worker.push import Pusher
 from worker.refs import TRACKING, Refs, heads, kept, tip_ref
 from worker.remote import Remote
@@ -232,6 +232,50 @@ class GitWorkspace:
                 return None
             made = await self._evidence.described(sha, branch=branch, base=base)
             return replace(made, note=self._admission.told(branch))
+
+    async def update(
+        self, *, thread_id: ThreadId, message_id: MessageId, subject: str, body: Callable[[str], str]
+    ) -> Updated:
+        """See ``Workspace.update``. The merge is made aside: nothing of the repository's own takes part."""
+        branch, default = names.branch(thread_id), await self._refs.default_branch()
+        async with self._tree_for_me():
+            refs = await self._refs.named(heads(branch), TRACKING + default)
+            head, theirs = refs[heads(branch)], refs[TRACKING + default]
+            updated = Updated(default=default, sha=theirs)
+            if await self._refs.is_ancestor(theirs, head):
+                return updated
+            tried = await self._weaver.tried(head, theirs=theirs)
+            if tried.conflicts:
+                return replace(updated, conflicts=tried.conflicts)
+            message = self._evidence.closing(
+                subject=subject, body=body(default), thread=thread_id, message_ids=(message_id,),
+                outcome=Outcome.COMPLETED,
+            )  # fmt: skip
+            commit = await self._merge(branch, head, theirs=theirs, tree=tried.tree, message=message)
+            return replace(updated, commit=commit)
+
+    async def _merge(self, branch: str, head: str, *, theirs: str, tree: str, message: bytes) -> Commit:
+        """Commit a merge whose tree is known, and take the worktree there."""
+        found = Found(
+            branch=branch, tree=tree, worktree=tree, parents=(head, theirs), local=head, strayed=False,
+            kept=False, parent_tree=await self._refs.tree_of(head),
+        )  # fmt: skip
+        found = await self._admission.admit(found, tip=head)
+        parents = [part for parent in found.parents for part in ("-p", parent)]
+        sha = (await self._git.run("commit-tree", found.tree, *parents, stdin=message)).text
+        await self._moves.advance(branch, to=sha)
+        await self._refs.point(branch=branch, sha=sha, expect=sha)
+        self._tips[branch], self._in_turn = sha, None
+        made = await self._evidence.described(sha, branch=branch, base=head)
+        return replace(made, note=self._admission.told(branch))
+
+    async def takes_in(self, *, sha: str) -> bool:
+        """See ``Workspace.takes_in``. A merge with conflicts left in it takes nothing in."""
+        async with self._tree_for_me():
+            status = await self._tree.status()
+            if status.unmerged or status.head is None:
+                return False
+            return sha in self._tree.merged_heads() or await self._refs.is_ancestor(sha, status.head)
 
     async def push(self, *, thread_id: ThreadId) -> Push:
         """See ``Workspace.push``. May run beside a turn, of this thread or another."""

@@ -14,6 +14,7 @@ from contracts.events import EVENT, Event
 from contracts.messages import Author, Pointer
 from contracts.records import BindingRecord, MessageRecord, OpenRecord, StopRecord, ThreadRecord, WorkerRecord
 from contracts.words import (
+    Action,
     ClientId,
     Frontend,
     MessageId,
@@ -70,7 +71,14 @@ class Records:
         self.dynamodb.delete_item(TableName=TABLE, Key=records.binding_key(self.worker, name))
 
     def record(
-        self, thread: str, sequence: int, *, text: str = "hello", mode: Mode = Mode.QUEUE, **more: Any
+        self,
+        thread: str,
+        sequence: int,
+        *,
+        text: str = "hello",
+        mode: Mode = Mode.QUEUE,
+        action: Action | None = None,
+        **more: Any,
     ) -> OpenRecord:
         """Record a message (without an event) as the dispatcher would."""
         thread_id, now = ThreadId(thread), datetime.now(UTC)
@@ -94,6 +102,7 @@ class Records:
             sequence=sequence,
             text=text,
             mode=mode,
+            action=action,
             author=Author(id="local", name="You"),
             received=now,
         )
@@ -138,6 +147,24 @@ class Records:
         self.put(stop.write(records.stop_key(self.worker, thread_id)))
         pointer = Pointer(kind="stop", thread_id=thread_id)
         self.sqs.send_message(QueueUrl=self.queue_url, MessageBody=pointer.model_dump_json())
+
+    def delete(self, thread: str) -> None:
+        """Mark a thread as deleted, as the dispatcher does, and ring."""
+        thread_id = ThreadId(thread)
+        row = ThreadRecord.model_validate(self.get(records.thread_key(self.worker, thread_id)))
+        gone = row.model_copy(update={"deleting": True})
+        self.put(gone.write(records.thread_key(self.worker, thread_id)))
+        record = StopRecord(thread_id=thread_id, through=999, delete=True)
+        self.put(record.write(records.delete_key(self.worker, thread_id)))
+        self.put(records.directory_key(thread_id) | records.encode({"worker_id": self.worker}))
+        self.stop(thread, through=999)
+
+    def left_of(self, thread: str) -> list[str]:
+        """Keys of every record that has to do with a thread."""
+        found = self.dynamodb.scan(TableName=TABLE, ConsistentRead=True)["Items"]
+        named = [f"{i['pk']['S']} {i['sk']['S']}" for i in found]
+        ours = [n for n in named if n.endswith(f"#{thread} directory") or f"#{thread}#" in f"{n}#"]
+        return ours + [n for n, i in zip(named, found, strict=True) if i.get("thread_id") == {"S": thread}]
 
     def row(self) -> WorkerRecord:
         """The worker's row."""

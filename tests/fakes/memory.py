@@ -6,7 +6,7 @@ Every port awaits at least once, so that schedules interleave as they would on a
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from contracts import names
 from contracts.messages import Author, Message
 from contracts.records import OpenRecord, StopRecord
 from contracts.words import (
+    Action,
     Frontend,
     MessageId,
     Mode,
@@ -36,6 +37,7 @@ from worker.ports import (
     Push,
     Steered,
     Text,
+    Updated,
 )
 from worker.turn import Key
 
@@ -92,7 +94,7 @@ class World:
             self.broken.append(otherwise)
             raise AssertionError(otherwise)
 
-    def post(self, thread: str, *, mode: Mode = Mode.QUEUE) -> Key:
+    def post(self, thread: str, *, mode: Mode = Mode.QUEUE, action: Action | None = None) -> Key:
         """A message is recorded."""
         thread_id = ThreadId(thread)
         sequence = 1 + max((k.sequence for k in self.messages if k.thread_id == thread_id), default=0)
@@ -104,6 +106,7 @@ class World:
             sequence=sequence,
             text=f"text of {thread}-{sequence}",
             mode=mode,
+            action=action,
             frontend=Frontend.API,
             author=Author(id="p", name="P"),
             received=received,
@@ -296,6 +299,22 @@ class MemoryWorkspace:
             return None
         sha = self._commit(thread_id, message_ids, outcome)
         return Commit(sha=sha, branch=names.branch(thread_id), files=1, insertions=1, deletions=0, body=body)
+
+    async def update(
+        self, *, thread_id: ThreadId, message_id: MessageId, subject: str, body: Callable[[str], str]
+    ) -> Updated:
+        """The default branch has always news, and they are clean."""
+        await asyncio.sleep(0)
+        sha = self._commit(thread_id, (message_id,))
+        await asyncio.sleep(0)
+        commit = Commit(
+            sha=sha, branch=names.branch(thread_id), files=1, insertions=1, deletions=0, body=body("main")
+        )
+        return Updated(default="main", sha="main", commit=commit)
+
+    async def takes_in(self, *, sha: str) -> bool:
+        await asyncio.sleep(0)
+        return True
 
     async def push(self, *, thread_id: ThreadId) -> Push:
         await asyncio.sleep(0)

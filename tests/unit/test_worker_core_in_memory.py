@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from contracts import names
-from contracts.words import Mode, Outcome, StopReason, ThreadId, TurnState, WorkerId
+from contracts.words import Action, Mode, Outcome, StopReason, ThreadId, TurnState, WorkerId
 from tests.fakes.memory import (
     MemoryAgent,
     MemoryInbox,
@@ -127,11 +127,14 @@ class Core(RuleBasedStateMachine):
         mode=st.sampled_from([*[Mode.QUEUE] * 4, Mode.STEER, Mode.INTERRUPT]),
         ring=st.sampled_from(["arrives", "arrives", "arrives", "late", "lost"]),
         count=st.integers(0, 60),
+        update=st.sampled_from([False, False, False, True]),
     )
-    def post(self, thread: str, mode: Mode, ring: str, count: int) -> None:
+    def post(self, thread: str, mode: Mode, ring: str, count: int, update: bool) -> None:
         if ThreadId(thread) in self.world.deletes:
             return  # the dispatcher lets nothing in
-        key = self.world.post(thread, mode=mode)
+        key = self.world.post(
+            thread, mode=Mode.QUEUE if update else mode, action=Action.UPDATE if update else None
+        )
         if ring != "lost":
             self.world.queue.append(key)
         if ring == "arrives":

@@ -1,0 +1,98 @@
+"""The pull request of a thread, asked for over ``/v1``: GitHub is a stand-in at the wire."""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from contracts.config import ProjectConfig
+from dispatcher.pull_of_thread import repo_for
+from fleet.standin.github import GitHubStandin, running_github
+from tests.integration.github_lab import Lab, lab
+from tests.integration.worker_lab import bare_remote, git
+
+
+@pytest.fixture
+def github() -> Iterator[GitHubStandin]:
+    with running_github() as standin:
+        yield standin
+
+
+@pytest_asyncio.fixture
+async def there(
+    engine_url: str, account: str, github: GitHubStandin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Lab]:
+    async with lab(engine_url, account, github, tmp_path, monkeypatch) as made:
+        made.repo.folder = bare_remote(tmp_path / "github")
+        yield made
+
+
+async def post(there: Lab, address: str, **body: Any) -> httpx.Response:
+    return await there.client.post(f"{there.url}{address}", json=body)
+
+
+async def thread(there: Lab, *, project: str = "site", pushed: bool = True) -> str:
+    """A thread ``a``; with a commit on its branch when ``pushed``."""
+    made = await post(there, "/v1/threads", text="Make it blue", thread_id="a", project=project)
+    assert made.status_code == 202, made.text
+    if pushed:
+        assert there.repo.folder is not None
+        tree = git(there.repo.folder, "rev-parse", "main^{tree}")
+        commit = git(there.repo.folder, "commit-tree", tree, "-p", "main", "-m", "Blue")
+        git(there.repo.folder, "update-ref", "refs/heads/thread-a", commit)
+    return "/v1/threads/a/pull"
+
+
+def code(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["error"]["code"]
+
+
+async def test_the_pull_request_is_opened_once_as_a_draft_and_found_afterwards(there: Lab) -> None:
+    address = await thread(there)
+    first, again = await post(there, address), await post(there, address)
+    assert first.status_code == 200, first.text
+    assert first.json() == again.json()
+    assert there.github.count(r"POST /repos/acme/site/pulls$") == 1
+    (talk,) = there.repo.talks.values()
+    assert talk.ends is not None
+    assert (talk.ends.head, talk.ends.base, talk.ends.draft) == ("thread-a", "main", True)
+    assert first.json()["number"] == talk.number
+    assert re.fullmatch(rf".*/pull/{talk.number}", first.json()["url"])
+    assert (talk.title, "`a`" in talk.body) == ("Make it blue", True)
+
+
+async def test_one_whose_answer_was_lost_is_found_when_it_is_asked_for_again(there: Lab) -> None:
+    address = await thread(there)
+    there.github.lose(r"POST /repos/acme/site/pulls$")
+    lost = await post(there, address)
+    assert code(lost) == (503, "unavailable")
+    assert (await post(there, address)).status_code == 200
+    assert len(there.repo.talks) == 1
+
+
+async def test_a_branch_that_is_not_there_says_what_to_do_first(there: Lab) -> None:
+    refused = await post(there, await thread(there, pushed=False))
+    assert code(refused) == (409, "nothing_pushed")
+    assert "thread-a" in refused.json()["error"]["message"]
+    assert there.repo.talks == {}
+
+
+async def test_a_repository_without_the_app_is_not_on_github_for_us(there: Lab) -> None:
+    refused = await post(there, await thread(there, project="other", pushed=False))
+    assert code(refused) == (409, "not_github")
+    assert "acme/other" in refused.json()["error"]["message"]
+
+
+async def test_a_thread_that_is_not_there_has_no_pull_request(there: Lab) -> None:
+    assert code(await post(there, "/v1/threads/b/pull")) == (404, "unknown_thread")
+
+
+def test_the_repository_that_is_pushed_to_is_meant_where_there_are_several() -> None:
+    project = ProjectConfig(repo="https://github.com/acme/site", github_repos=("Acme/Docs", "Acme/Site"))
+    assert repo_for(project, own="acme/site") == "acme/site"
+    assert repo_for(project, own="other/one") == "acme/docs"
+    assert repo_for(project, own=None) == "acme/docs"
