@@ -16,11 +16,12 @@ from rich.text import Text
 
 from contracts.events import FINAL, Event
 from contracts.words import Mode, Outcome
-from fleet import account, link, listing, tokens
+from fleet import account, change, link, listing, tokens
 from fleet import doctor as doctor_checks
 from fleet import redrive as letters
 from fleet import redrive_replies as replies
 from fleet import simulate as simulated
+from fleet.change import ThreadName
 from fleet.client import Client
 from fleet.problem import FAILED, USAGE, Problem
 from fleet.render import Transcript, is_final
@@ -44,7 +45,6 @@ app.add_typer(tokens.app, name="token")
 app.add_typer(simulated.app, name="simulate")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON instead of text.")]
-ThreadName = Annotated[str, typer.Argument(metavar="THREAD", help="Id of the thread.")]
 
 
 @app.command()
@@ -150,6 +150,10 @@ def stop(thread: ThreadName, as_json: AsJson = False) -> None:
         count = len(answer["stopping"])
         what = f"stopping {count} message{'s' if count > 1 else ''}" if count else "nothing to stop"
         typer.echo(f"{what} in thread {thread}")
+
+
+app.command()(change.rename)
+app.command()(change.delete)
 
 
 @app.command(

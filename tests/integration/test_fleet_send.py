@@ -52,6 +52,15 @@ class Answers(BaseHTTPRequestHandler):
             return self._json(202, {"thread_id": "t1", "sequence": 1, "stopping": ["m1"]})
         return self._json(202, {"thread_id": "t1", "message_id": "m1", "sequence": 1})
 
+    def do_PATCH(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.posts.append({"path": self.path, **body})
+        return self._json(200, {"thread_id": "t1", "title": body["title"].strip()})
+
+    def do_DELETE(self) -> None:
+        self.server.posts.append({"path": self.path, "deleted": True})
+        return self._json(202, {"thread_id": "t1", "state": "deleting"})
+
     def do_GET(self) -> None:
         if self.path == "/v1/undeliverable":
             return self._json(200, {"undeliverable": []})
@@ -203,3 +212,19 @@ def test_threads_and_stop(desk: Desk) -> None:
     stopped = branchline(desk, "stop", "t1")
     assert (stopped.returncode, stopped.stdout.strip()) == (0, "stopping 1 message in thread t1")
     assert desk.posts[-1]["path"] == "/v1/threads/t1/stop"
+
+
+def test_a_thread_is_renamed(desk: Desk) -> None:
+    renamed = branchline(desk, "rename", "t1", " The sky ")
+    assert (renamed.returncode, renamed.stdout.strip()) == (0, "thread t1 is called: The sky")
+    assert desk.posts == [{"path": "/v1/threads/t1", "title": " The sky "}]
+
+
+def test_a_thread_is_deleted_only_when_a_person_says_yes(desk: Desk) -> None:
+    for says in ("n\n", "\n", ""):
+        assert branchline(desk, "delete", "t1", says=says).returncode == 1
+    assert desk.posts == []
+    assert branchline(desk, "delete", "t1", says="y\n").returncode == 0
+    sure = branchline(desk, "delete", "t1", "--yes")
+    assert (sure.returncode, sure.stdout.strip()) == (0, "thread t1 is deleted")
+    assert desk.posts == [{"path": "/v1/threads/t1", "deleted": True}] * 2
