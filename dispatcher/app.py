@@ -15,6 +15,7 @@ from fastapi import APIRouter, FastAPI
 from dispatcher import answers, aws, doors, page
 from dispatcher.agui_api import Agui
 from dispatcher.api import Api
+from dispatcher.changes import Changes
 from dispatcher.contact import Contact
 from dispatcher.dead_replies import DeadReplies
 from dispatcher.deleting import Deleting
@@ -117,6 +118,7 @@ class _House:
         self, *, settings: Settings, clients: aws.Clients, launcher: Launcher, chats: bool, in_lambda: bool
     ) -> None:
         self.settings, self.in_lambda = settings, in_lambda
+        self.dynamodb = clients.dynamodb
         self.tickets = Tickets(RandomKey()) if settings.signs_in else None
         self.pulls: OpenPull | None = None
         self.table = table = Table(clients.dynamodb, name=settings.table)
@@ -188,9 +190,11 @@ class _House:
         operators = Operators(table=self.table, letters=self.letters, replies=dead)
         outside = Outside(settings=self.settings, table=self.table, people=self.people, places=self.places)
         agui = Agui(ingest=self.ingest, streams=self.streams)
+        changes = Changes(self.dynamodb, table=self.settings.table, ingest=self.ingest)
         return [
             preview.router(),
             agui.router(),
+            changes.router(),
             self._threads().router(),
             api.router(),
             health.router(),

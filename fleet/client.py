@@ -116,11 +116,11 @@ class Client:
 
     def rename(self, thread: str, title: str) -> dict[str, Any]:
         """Give a thread another title; its row. Raises Problem."""
-        return dict(self._ask("PATCH", _path(thread), json={"title": title}))
+        return dict(self.ask("PATCH", _path(thread), json={"title": title}))
 
     def delete(self, thread: str) -> dict[str, Any]:
         """Delete a thread with all its data. Raises Problem."""
-        return dict(self._ask("DELETE", _path(thread)))
+        return dict(self.ask("DELETE", _path(thread)))
 
     def dead_letters(self, *, worker: str | None = None) -> dict[str, Any]:
         """All dead letters, or those of one worker, as the API lists them. Raises Problem."""

@@ -21,6 +21,7 @@ from worker import aws
 from worker.agent import ClaudeAgent
 from worker.bell import Bell
 from worker.board import Board
+from worker.changes import Changes
 from worker.discovery import Discovery
 from worker.disk import Disk
 from worker.engine import Engine, Left, Pace
@@ -82,6 +83,13 @@ class Worker:
         )
         self.outbox = Outbox(ledger=self.ledger)
         self.workspace = self._workspace()
+        self.changes = Changes(
+            aws=clients,
+            table=settings.table,
+            worker=row.worker_id,
+            write=self.ledger.write,
+            source=self.workspace,
+        )
         self.agent = self._agent()
         self.preview = self._preview()
         self.showing = self._showing()
@@ -190,6 +198,7 @@ class Worker:
             later=lambda work: work.close(),
             now=time.time,
             uploads=self.settings.own_files / "uploads",
+            changes=self.changes,
             leaving=self.leaving,
         )
         pace = Pace(look=self.settings.look_seconds, idle=self.settings.auto_shutdown_minutes * 60)

@@ -111,6 +111,7 @@ class Closing:
         await self._parts.ledger.update(record, self._parked(record, reason, by=by, sha=sha, why=why))
         self._parts.board.apply(partial(turn.parked, record=record))
         self._parts.later(self._publishing.push_quietly())
+        self._parts.show_changes(self._key.thread_id)
 
     def _over_at(self, resets_at: float | None) -> float:
         now = self._parts.now()
@@ -294,6 +295,8 @@ class Closing:
         await self._parts.outbox.flush()
         await self._record(outcome, keys=keys, drafts=drafts, cost_usd=extra.get("cost_usd", 0.0))
         log.info("turn_ended", outcome=outcome, changed=commit is not None)
+        if self.record.base is not None:
+            self._parts.show_changes(self._key.thread_id)
 
     async def _record(
         self, outcome: Outcome, *, keys: list[Key], drafts: list[Draft], cost_usd: float

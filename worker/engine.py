@@ -102,6 +102,8 @@ class Engine:
         """Until there is a reason to leave. Raises what broke a turn beyond repair."""
         stack = await self._ledger.stack()
         self._board.apply(partial(replace, stack=stack))
+        if self._parts.changes is not None:
+            self._later(self._parts.changes.catch_up())
         try:
             while True:
                 if self._rung or time.monotonic() - self._looked >= self._pace.look:

@@ -165,6 +165,19 @@ class DynamoLedger:
         await self._forgetting.forget(thread_id)
         self._last.pop(thread_id, None)
 
+    async def write(self, parts: Sequence[Part]) -> bool:
+        """One transaction of parts that others made, under owner and epoch; False when a condition of theirs
+        failed. Raises LeaseLost."""
+
+        async def failed() -> bool:
+            return False
+
+        return await self._transact([self._owned(), *parts], settled=failed)
+
+    async def patiently(self, once: Callable[[], Awaitable[T]]) -> T:
+        """What ``once`` reads, tried until it works or the lease is over. Raises LeaseLost."""
+        return await self._patiently(once)
+
     # ------------------------------------------------------------ parts
 
     def _owned(self) -> Part:

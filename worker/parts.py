@@ -12,7 +12,7 @@ from contracts.words import ThreadId, WorkerId
 from worker.board import Board
 from worker.errors import RemoteUnavailable
 from worker.outbox import Outbox
-from worker.ports import Agent, Ledger, Preview, Workspace
+from worker.ports import Agent, Changes, Ledger, Preview, Workspace
 from worker.redact import Redactor
 
 
@@ -38,6 +38,8 @@ class Parts:
     now: Callable[[], float]
     uploads: Path | None = None
     """Below here stands what people have sent, in a folder for each thread."""
+    changes: Changes | None = None
+    """Without one nobody is shown what branches changed."""
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when this worker has to leave: nothing may take long any more."""
     stacking: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -59,6 +61,11 @@ class Parts:
             for task in (fetch, leaving):
                 task.cancel()
             await asyncio.gather(fetch, leaving, return_exceptions=True)
+
+    def show_changes(self, thread_id: ThreadId) -> None:
+        """Bring the record of what the branch changed in step with it, in the background."""
+        if self.changes is not None:
+            self.later(self.changes.refresh(thread_id))
 
     def session(self, thread_id: ThreadId) -> UUID:
         """Claude Code's session of the thread."""

@@ -381,6 +381,16 @@ class Ledger(Protocol):
         repeated."""
 
 
+class Changes(Protocol):
+    """The record of what threads' branches changed. Nothing here may delay or fail a turn."""
+
+    async def refresh(self, thread_id: ThreadId) -> None:
+        """Write what the thread's branch changed, if it moved; for the time beside a turn. Never raises."""
+
+    async def catch_up(self) -> None:
+        """The same for the threads that an earlier process may have left behind. Never raises."""
+
+
 class Inbox(Protocol):
     """The deliveries the worker holds."""
 

@@ -92,6 +92,7 @@ class Publishing:
             try:
                 push = await self._parts.workspace.push(thread_id=self._key.thread_id)
                 await self._parts.outbox.add(self._told_push(push))
+                self._parts.show_changes(self._key.thread_id)  # a push may have rebased it
                 return
             except LeaseLost:
                 self._parts.board.apply(turn.lost)
@@ -109,6 +110,7 @@ class Publishing:
         """A checkpoint that cannot be pushed now goes with the next push of its branch."""
         try:
             await self._parts.workspace.push(thread_id=self._key.thread_id)
+            self._parts.show_changes(self._key.thread_id)
         except LeaseLost:
             self._parts.board.apply(turn.lost)
         except WorkspaceError as error:

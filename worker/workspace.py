@@ -15,6 +15,7 @@ from contracts import names
 from contracts.words import MessageId, Outcome, StopReason, ThreadId, TurnId, WorkerId
 from worker.admission import Admission
 from worker.checkout import Folder
+from worker.difference import Differ, Difference, Span
 from worker.errors import DiskFull, RemoteUnavailable, WorkspaceError
 from worker.evidence import Evidence
 from worker.git import Git, Identity, in_thread, write_own_config
@@ -93,6 +94,7 @@ class GitWorkspace:
             epoch_ref=names.epoch_ref(worker_id), worker=trailer_value(worker_id), lineage=lineage,
         )  # fmt: skip
         self._git, self._refs, self._evidence = near, Refs(git=near), Evidence(git=near)
+        self._differ = Differ(git=near, refs=self._refs)
         self._folder = Folder(path=self._path, git=near, remote=self._remote)
         self._notes = Notes(folder=self._state)
         self._tree = Tree(
@@ -166,6 +168,18 @@ class GitWorkspace:
         between = f"{TRACKING}{await self.default_branch()}...{heads(names.branch(thread_id))}"
         run = await self._git.run("diff", "--no-ext-diff", "--no-textconv", "--no-color", between, "--")
         return self._git.redact(run.out.decode("utf-8", "replace"))
+
+    async def span(self, thread_id: ThreadId) -> Span | None:
+        """Where the thread's branch left the default branch, and where it stands; None without a branch."""
+        return await self._differ.span(names.branch(thread_id))
+
+    async def difference(self, span: Span) -> Difference:
+        """What changed in between, redacted and bounded; may run beside a turn. Raises ``WorkspaceError``."""
+        return await self._differ.difference(span)
+
+    async def latest(self, *, count: int) -> dict[ThreadId, str]:
+        """Threads whose branches were committed to last, and where they stand; other workers' among them."""
+        return await self._differ.latest(count=count)
 
     async def switch(
         self, thread_id: ThreadId, *, message_id: MessageId | None = None, onto: str | None = None

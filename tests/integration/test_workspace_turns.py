@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from workspace_lab import A, B, Lab, M, T, end_turn, files, git, write
 
-from contracts.words import MessageId, ThreadId
-from worker.errors import WorkspaceError
+from contracts.words import MessageId
 from worker.workspace import GitWorkspace, trailer_value
 
 
@@ -430,15 +429,6 @@ async def test_a_cancelled_call_leaves_nothing_behind_that_the_next_one_trips_ov
     await worker.switch(A)
     assert (files(worker.path)["a.txt"], files(worker.path)[".env"]) == ("a\n", "E\n")
     assert is_clean(worker)
-
-
-async def test_the_diff_of_a_thread_is_what_it_changed(worker):
-    await worker.switch(A)
-    write(worker.path, a_txt="a\n")
-    await worker.checkpoint(thread_id=A, turn_id=T, reason="x")
-    assert "+a" in await worker.diff(A)
-    with pytest.raises(WorkspaceError):
-        await worker.diff(ThreadId("nobody"))
 
 
 async def test_the_environment_of_a_surrounding_git_does_not_matter(worker, monkeypatch, tmp_path):
