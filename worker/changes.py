@@ -8,6 +8,7 @@ once at the worker's start, looks at the branches that were committed to last. C
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 from uuid import uuid4
@@ -27,8 +28,9 @@ log = get_logger()
 
 CATCH_UP = 40
 """How many branches are looked at when a worker starts; a crash leaves no more than a few behind."""
-BATCH_PARTS, BATCH_BYTES = 90, 2_000_000
-"""What one transaction takes: DynamoDB allows 100 actions and 4 MB."""
+BATCH_PARTS, BATCH_BYTES = 90, 800_000
+"""What one transaction takes. DynamoDB allows 100 actions and 4 MB; a body of more than 1 MB would hold up the
+event loop while it is sent."""
 
 Part = dict[str, Any]
 Write = Callable[[Sequence[Part]], Awaitable[bool]]
@@ -182,7 +184,7 @@ def _batches(parts: Sequence[Part]) -> Iterator[list[Part]]:
     batch: list[Part] = []
     size = 0
     for part in parts:
-        weight = 1_000 + sum(len(v.get("S", "").encode()) for v in part["Put"]["Item"].values())
+        weight = 1_000 + sum(len(json.dumps(v)) for v in part["Put"]["Item"].values())
         if batch and (len(batch) >= BATCH_PARTS or size + weight > BATCH_BYTES):
             yield batch
             batch, size = [], 0
