@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from contracts.messages import Author
+from contracts.messages import Author, Upload
 from contracts.words import Action, Frontend, MessageId, Mode, Outcome, StopReason, ThreadId, TurnId, WorkerId
 
 
@@ -26,6 +26,7 @@ class ReceivedData(_Shape):
     action: Action | None = Field(
         default=None, description="What was asked for by a button; the text says it in words."
     )
+    uploads: tuple[Upload, ...] = Field(default=(), description="Files that came with it.")
 
 
 class QueuedData(_Shape):

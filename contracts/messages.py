@@ -28,6 +28,22 @@ class Author(BaseModel):
     name: str = Field(max_length=200)
 
 
+UPLOADS_LIMIT = 10
+"""Most files that one message carries."""
+
+
+class Upload(BaseModel):
+    """A file that came with a message. ``type`` is judged by its content, ``name`` is the person's and for
+    people only; ``size`` in bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    upload_id: str
+    name: str = Field(max_length=200)
+    type: str
+    size: int = Field(ge=0)
+
+
 class Message(BaseModel):
     """What one person wrote; ``id`` is the idempotency key, ``sequence`` the thread's order, from 1."""
 
@@ -43,6 +59,7 @@ class Message(BaseModel):
     frontend: Frontend = Frontend.API
     author: Author
     received: datetime
+    uploads: tuple[Upload, ...] = ()
 
 
 class Pointer(BaseModel):

@@ -25,6 +25,8 @@ _PART_LIMIT = 48
 _OURS = ("thread-", "conflict-")
 _NO_REF = re.compile(r"[ ~^:?*`\[\\]|\.\.|@\{|//|/\.|\.lock(?:/|$)|^[-./]|[./]$")
 _REF_LIMIT = 200
+_FILE_LIMIT = 80
+_INSTRUCTIONS = ("claude.md", "claude.local.md", "agents.md")
 _QUEUE_LIMIT = 80  # Amazon SQS: at most 80 characters of [A-Za-z0-9_-]
 
 
@@ -86,6 +88,21 @@ def queue(worker: WorkerId, *, prefix: str = "branchline") -> str:
 def dead_letters(worker: WorkerId, *, prefix: str = "branchline") -> str:
     """The dead-letter queue of a worker."""
     return _queue_name(worker, prefix=prefix, suffix="-dead")
+
+
+def thread_folder(thread_id: ThreadId) -> str:
+    """A folder for what belongs to a thread, below one that holds nothing else."""
+    return _ref_part(thread_id)
+
+
+def file_name(name: str) -> str:
+    """A person's name for a file as one that any disk and any shell takes. Not injective: the file needs a
+    folder of its own. No name that Claude Code would read as instructions comes out."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", re.split(r"[/\\]", name)[-1]).lstrip("._-")
+    stem, dot, ending = plain.rpartition(".")
+    kept = f"{stem[:_FILE_LIMIT]}{dot}{ending[:16]}" if stem else plain[:_FILE_LIMIT]
+    safe = kept.strip("_") or "file"
+    return f"file-{safe}" if safe.lower() in _INSTRUCTIONS else safe
 
 
 def session(*, worker: WorkerId, thread_id: ThreadId) -> uuid.UUID:

@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict
 
 from contracts.events import EVENT, Event
-from contracts.messages import Author, Message
+from contracts.messages import Author, Message, Upload
 from contracts.words import (
     Action,
     Frontend,
@@ -234,6 +234,7 @@ class MessageRecord(_Record):
     frontend: Frontend = Frontend.API
     author: Author
     received: datetime
+    uploads: tuple[Upload, ...] = ()
     outcome: Outcome | None = None
     turn_id: TurnId | None = None
     answered: datetime | None = None

@@ -56,6 +56,7 @@ class MessageBody(_Body):
     text: str = Field(strict=True)
     mode: Mode = Mode.QUEUE
     message_id: MessageId | None = Field(default=None, strict=True)
+    uploads: tuple[Annotated[str, Field(strict=True)], ...] = ()
 
 
 class ThreadBody(MessageBody):
@@ -213,6 +214,7 @@ class Api:
                 message_id=given.message_id,
                 frontend=frontend_of(request),
                 author=Author(id=user, name=user),
+                uploads=given.uploads,
             )
         )
 

@@ -52,6 +52,8 @@ from dispatcher.sweep import Sweep
 from dispatcher.table import Table
 from dispatcher.thread_routes import ThreadRoutes
 from dispatcher.unshown import Unshown
+from dispatcher.upload_store import UploadStore
+from dispatcher.uploads import Uploads
 from dispatcher.wake import Wake
 
 
@@ -127,7 +129,8 @@ class _House:
         self.rings = rings = Rings(clients.sqs, polls=clients.polls) if chats else None
         self.queues = queues = Queues(clients.sqs)
         self.streams = Streams(table)
-        recorder = Recorder(table, rings)
+        self.uploads = UploadStore(clients.dynamodb, table=settings.table)
+        recorder = Recorder(table, rings, uploads=self.uploads)
         wake = Wake(table=table, launcher=launcher, recorder=recorder)
         contact = Contact(table=table, queues=queues, rings=rings)
         endings = Endings(table=table, wake=wake)
@@ -195,6 +198,7 @@ class _House:
             preview.router(),
             agui.router(),
             changes.router(),
+            Uploads(self.uploads).router(),
             self._threads().router(),
             api.router(),
             health.router(),

@@ -25,18 +25,36 @@ async def read(
 
     Raises TooLarge, WrongType, Invalid.
     """
-    raw = await _bounded(request, limit=limit)
-    if optional and not raw:
-        raw = b"{}"
+    content = await _bounded(request, limit=limit)
+    if content is None:
+        raise TooLarge(
+            f"The body is longer than {limit} bytes; a text may have {TEXT_LIMIT} bytes"
+            f" ({TEXT_LIMIT // 1024} KB): shorten it.",
+            code="body_too_large",
+        )
+    if optional and not content:
+        content = b"{}"
     elif request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise WrongType('Send the body as JSON, with the header "Content-Type: application/json".')
     try:
-        return shape.model_validate_json(raw)
+        return shape.model_validate_json(content)
     except ValidationError as error:
         raise Invalid(_sentence(error, shape), code="invalid_body") from None
 
 
-async def _bounded(request: Request, *, limit: int) -> bytes:
+async def raw(request: Request, *, limit: int) -> bytes:
+    """The body as it is. Raises TooLarge for more than ``limit`` bytes, Invalid for one that ends early."""
+    content = await _bounded(request, limit=limit)
+    if content is None:
+        megabytes = limit // (1024 * 1024)
+        raise TooLarge(
+            f"The file is longer than {megabytes} MB: send a smaller one.", code="upload_too_large"
+        )
+    return content
+
+
+async def _bounded(request: Request, *, limit: int) -> bytes | None:
+    """The body, or None when it is longer than ``limit`` bytes."""
     kept = bytearray()
     seen = 0
     async for chunk in _chunks(request):
@@ -47,13 +65,7 @@ async def _bounded(request: Request, *, limit: int) -> bytes:
             kept.clear()
         if seen > _DISCARD_LIMIT:
             break
-    if seen > limit:
-        raise TooLarge(
-            f"The body is longer than {limit} bytes; a text may have {TEXT_LIMIT} bytes"
-            f" ({TEXT_LIMIT // 1024} KB): shorten it.",
-            code="body_too_large",
-        )
-    return bytes(kept)
+    return bytes(kept) if seen <= limit else None
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:

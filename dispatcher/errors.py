@@ -64,7 +64,7 @@ class TooLarge(DispatcherError):
 
 
 class WrongType(DispatcherError):
-    """The body is not declared as JSON."""
+    """The body is not declared as JSON, or a file is of a kind that is not taken."""
 
     status = 415
     code = "wrong_content_type"

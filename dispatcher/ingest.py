@@ -36,7 +36,7 @@ class Post(BaseModel):
 
     ``user``: whose worker a new thread goes to; without it, the person's at this machine. ``onto``: the
     branch of people's that the work of a new thread goes onto; ``onto_is_closed``: that of this message does
-    not, whatever the thread's does.
+    not, whatever the thread's does. ``uploads``: ids of files that the author has sent.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -53,6 +53,7 @@ class Post(BaseModel):
     author: Author
     onto: str | None = None
     onto_is_closed: bool = False
+    uploads: tuple[str, ...] = ()
 
 
 class Stopping(BaseModel):
@@ -183,6 +184,7 @@ def new_thread_id() -> ThreadId:
 
 def _check(post: Post) -> None:
     route.check_text(post.text)
+    route.check_uploads(post.uploads)
     if post.thread_id is not None:
         route.check_id(post.thread_id, what="thread_id")
     if post.message_id is not None:
@@ -206,4 +208,5 @@ def _draft(post: Post, worker: WorkerId, row: WorkerRecord | None, message_id: M
         author=post.author,
         onto=post.onto,
         onto_is_closed=post.onto_is_closed,
+        uploads=post.uploads,
     )

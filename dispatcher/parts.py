@@ -5,6 +5,7 @@ measured in bytes of UTF-8, so a text of ``TEXT_LIMIT`` bytes always fits. Sends
 """
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from contracts import names, records
 from contracts.events import Event, MessageReceived, ReceivedData
-from contracts.messages import Author, first_line
+from contracts.messages import Author, Upload, first_line
 from contracts.records import MessageRecord, OpenRecord, ThreadRecord, WorkerRecord
 from contracts.words import Action, Frontend, MessageId, Mode, Outcome, ThreadId, TurnId, WorkerId
 from dispatcher.errors import NotFound
@@ -30,6 +31,7 @@ class Draft(BaseModel):
     thread, absent for one that was found in the directory. ``onto``: the branch of people's that a new
     thread's work goes onto; ``onto_is_closed``: the work on this message does not, whatever the thread's
     does.
+    ``uploads``: ids of files that the author has sent.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,6 +51,7 @@ class Draft(BaseModel):
     author: Author
     onto: str | None = None
     onto_is_closed: bool = False
+    uploads: tuple[str, ...] = ()
 
 
 def title(text: str) -> str:
@@ -56,12 +59,13 @@ def title(text: str) -> str:
     return first_line(text, limit=TITLE_LIMIT)
 
 
-def text_digest(text: str) -> str:
-    """SHA-256 of a text in hex: what decides whether a repeated id came with the same text."""
-    return hashlib.sha256(text.encode()).hexdigest()
+def text_digest(text: str, uploads: Sequence[str] = ()) -> str:
+    """SHA-256 in hex of a text and the files with it: what decides whether a repeated id came with the same.
+    No text holds a NUL, so two that differ never read the same."""
+    return hashlib.sha256("\0".join((text, *uploads)).encode()).hexdigest()
 
 
-def to_message(draft: Draft, *, sequence: int) -> MessageRecord:
+def to_message(draft: Draft, *, sequence: int, uploads: Sequence[Upload] = ()) -> MessageRecord:
     """The message as it is recorded, received now."""
     return MessageRecord(
         id=draft.message_id,
@@ -73,6 +77,7 @@ def to_message(draft: Draft, *, sequence: int) -> MessageRecord:
         frontend=draft.frontend,
         author=draft.author,
         received=datetime.now(UTC),
+        uploads=tuple(uploads),
     )
 
 
@@ -87,7 +92,7 @@ def transaction(
         "message_id": message.id,
         "thread_id": thread_id,
         "sequence": message.sequence,
-        "text_digest": text_digest(message.text),
+        "text_digest": text_digest(message.text, draft.uploads),
     }
     opened = OpenRecord(
         thread_id=thread_id,
@@ -126,6 +131,7 @@ def received(message: MessageRecord, *, number: int) -> MessageReceived:
             mode=message.mode,
             sequence=message.sequence,
             action=message.action,
+            uploads=message.uploads,
         ),
     )
 

@@ -16,12 +16,14 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 from contracts import records
 from contracts.events import Event
 from contracts.records import ThreadRecord
+from contracts.uploads import UploadRecord
 from contracts.words import MessageId, ThreadId, WorkerId
 from dispatcher.errors import DELETING, Conflict, NotFound, Overtaken, Unavailable
 from dispatcher.parts import Draft, put_directory, text_digest, to_message, transaction, update_thread
 from dispatcher.places import unshown_part
 from dispatcher.rings import Rings
 from dispatcher.table import Table
+from dispatcher.upload_store import UploadStore, unknown_upload
 
 _T = TypeVar("_T")
 
@@ -38,11 +40,15 @@ class Recorded(BaseModel):
 
 
 class Recorder:
-    """Writes messages and the dispatcher's own events. ``rings``: the replies queue, if chats are shown."""
+    """Writes messages and the dispatcher's own events. ``rings``: the replies queue, if chats are shown;
+    ``uploads``: the files that messages may carry."""
 
-    def __init__(self, table: Table, rings: Rings | None = None) -> None:
+    def __init__(
+        self, table: Table, rings: Rings | None = None, *, uploads: UploadStore | None = None
+    ) -> None:
         self._table = table
         self._rings = rings
+        self._uploads = uploads
         # Only saves retries among the requests of this process; order comes from the conditions.
         self._locks: WeakValueDictionary[ThreadId, asyncio.Lock] = WeakValueDictionary()
 
@@ -95,8 +101,11 @@ class Recorder:
         if used is not None:
             return await self._repeated(draft, used)
         check_owner(draft, directory=directory, row=row)
-        message = to_message(draft, sequence=row.last_sequence + 1 if row else 1)
+        files = await self._files(draft)
+        sequence = row.last_sequence + 1 if row else 1
+        message = to_message(draft, sequence=sequence, uploads=[f.upload() for f in files])
         parts = transaction(table=self._table.name, draft=draft, message=message, row=row)
+        parts += self._attached(files, project=row.project if row else draft.project)
         if directory is None:
             parts.append(put_directory(table=self._table.name, draft=draft))
         if self._rings is not None:
@@ -105,6 +114,19 @@ class Recorder:
         return Recorded(
             thread_id=draft.thread_id, message_id=message.id, sequence=message.sequence, is_open=True
         )
+
+    async def _files(self, draft: Draft) -> list[UploadRecord]:
+        """The files that the message carries. Raises NotFound for one that its author cannot attach."""
+        if not draft.uploads:
+            return []
+        if self._uploads is None:
+            raise unknown_upload(draft.uploads[0])
+        return await self._uploads.taken(draft.uploads, by=draft.author.id)
+
+    def _attached(self, files: list[UploadRecord], *, project: str | None) -> list[dict[str, Any]]:
+        if self._uploads is None or project is None:
+            return []
+        return [self._uploads.attach(file, project=project) for file in files]
 
     async def _repeated(self, draft: Draft, used: dict[str, Any]) -> Recorded:
         check_repeat(draft, used=used)
@@ -157,9 +179,9 @@ def check_owner(draft: Draft, *, directory: WorkerId | None, row: ThreadRecord |
 
 
 def check_repeat(draft: Draft, *, used: dict[str, Any]) -> None:
-    """Raise Conflict unless the id was used for the same text (and thread, when one is named)."""
+    """Raise Conflict unless the id was used for the same text and files (and thread, when one is named)."""
     same_thread = not draft.thread_is_given or used["thread_id"] == draft.thread_id
-    if used["text_digest"] != text_digest(draft.text) or not same_thread:
+    if used["text_digest"] != text_digest(draft.text, draft.uploads) or not same_thread:
         raise Conflict(
             f"message_id {draft.message_id} was used for another message: use a new one.",
             code="message_id_used",

@@ -1,11 +1,11 @@
 """Which project and worker a request is for, and whether its ids and text will do. Pure: no I/O."""
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from contracts import names
 from contracts.config import ProjectConfig
-from contracts.messages import TEXT_LIMIT
+from contracts.messages import TEXT_LIMIT, UPLOADS_LIMIT
 from contracts.records import WorkerRecord
 from contracts.words import ClientId, ProjectId, UserId
 from dispatcher.errors import Invalid, NotFound, TooLarge
@@ -41,6 +41,17 @@ def check_text(text: str) -> None:
             " or put it into a file of the repository.",
             code="text_too_large",
         )
+
+
+def check_uploads(upload_ids: Sequence[str]) -> None:
+    """Raise Invalid unless one message may carry these."""
+    if len(upload_ids) > UPLOADS_LIMIT:
+        raise Invalid(
+            f"A message carries {UPLOADS_LIMIT} files at most: send the others with the next one.",
+            code="too_many_uploads",
+        )
+    if len(set(upload_ids)) < len(upload_ids):
+        raise Invalid("The same upload is named twice: name it once.", code="upload_named_twice")
 
 
 def choose_project(projects: Mapping[str, ProjectConfig], *, asked: str | None, default: str | None) -> str:

@@ -40,8 +40,10 @@ from worker.ports import Draft, PreviewState
 from worker.preview import DevServer
 from worker.redact import Redactor
 from worker.settings import Settings, model_environment, secrets
+from worker.shelf import Shelf
 from worker.showing import Showing
 from worker.signals import drain_on_signals
+from worker.uploads import Uploads
 from worker.workspace import GitWorkspace
 
 log = get_logger()
@@ -89,6 +91,12 @@ class Worker:
             worker=row.worker_id,
             write=self.ledger.write,
             source=self.workspace,
+        )
+        self.uploads = Uploads(
+            aws=clients,
+            table=settings.table,
+            shelf=Shelf(settings.own_files / "uploads"),
+            patiently=self.ledger.patiently,
         )
         self.agent = self._agent()
         self.preview = self._preview()
@@ -197,8 +205,8 @@ class Worker:
             redactor=self.redactor,
             later=lambda work: work.close(),
             now=time.time,
-            uploads=self.settings.own_files / "uploads",
             changes=self.changes,
+            uploads=self.uploads,
             leaving=self.leaving,
         )
         pace = Pace(look=self.settings.look_seconds, idle=self.settings.auto_shutdown_minutes * 60)

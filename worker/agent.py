@@ -54,7 +54,7 @@ _TOOLS = [
 """None that waits for a person (AskUserQuestion) or for later (schedules), or changes folder (worktrees)."""
 _LINE_LIMIT = 64 * 1024 * 1024
 """Bytes of one message of the CLI; a picture or a large file read comes as one line."""
-_SETTINGS = {"cleanupPeriodDays": 3650, "attribution": {"commit": "", "pr": ""}}
+_SETTINGS: dict[str, object] = {"cleanupPeriodDays": 3650, "attribution": {"commit": "", "pr": ""}}
 
 
 class ClaudeAgent:
@@ -196,6 +196,15 @@ class _Session:
     def tasks(self) -> Path:
         return self.config_dir / "tasks" / str(self.turn.session_id)
 
+    def _settings(self) -> dict[str, object]:
+        settings = _SETTINGS if self.trusted else {**_SETTINGS, "disableAllHooks": True}
+        if self.turn.readable is None:
+            return settings
+        # Denied whatever the mode of permissions is; "//" begins an absolute path. The folder is none of
+        # ``add_dirs``: what people send would be read as instructions there.
+        inside = f"/{self.turn.readable}/**"
+        return {**settings, "permissions": {"allow": [f"Read({inside})"], "deny": [f"Edit({inside})"]}}
+
     def set_aside(self) -> None:
         while (path := self.transcript()) is not None:
             with suppress(FileNotFoundError):
@@ -223,7 +232,7 @@ class _Session:
             verbatim_prompts=True,
             include_partial_messages=True,
             setting_sources=["project"] if self.trusted else [],
-            settings=json.dumps(_SETTINGS if self.trusted else {**_SETTINGS, "disableAllHooks": True}),
+            settings=json.dumps(self._settings()),
             strict_mcp_config=not self.trusted,
             add_dirs=[] if self.trusted else [self.turn.cwd],
             hooks=steering.hooks(),

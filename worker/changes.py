@@ -29,8 +29,8 @@ log = get_logger()
 CATCH_UP = 40
 """How many branches are looked at when a worker starts; a crash leaves no more than a few behind."""
 BATCH_PARTS, BATCH_BYTES = 90, 800_000
-"""What one transaction takes. DynamoDB allows 100 actions and 4 MB; a body of more than 1 MB would hold up the
-event loop while it is sent."""
+"""What one transaction takes. DynamoDB allows 100 actions and 4 MB; a body of more than 1 MB would hold up
+the event loop while it is sent."""
 
 Part = dict[str, Any]
 Write = Callable[[Sequence[Part]], Awaitable[bool]]

@@ -12,7 +12,7 @@ from typing import Any
 from contracts import names
 from contracts.events import FINAL
 from contracts.faults import fault
-from contracts.messages import Message
+from contracts.messages import Message, Upload
 from contracts.records import OpenRecord
 from contracts.words import Outcome, StopReason, TurnState
 from worker import prompts, turn
@@ -51,6 +51,8 @@ class Closing:
         self._committed: Commit | None = None
         self._says: tuple[Outcome, str] | None = None
         self._told = False
+        self.missed: list[Upload] = []
+        """Files of the messages that were worked on which were not there any more."""
 
     # ------------------------------------------------------------ telling
 
@@ -285,6 +287,9 @@ class Closing:
         data: dict[str, Any] = {"text": text, "interruptions": self.record.interruptions}
         data |= await self._publishing.publish(commit) if commit else {"note": prompts.NOTHING_CHANGED}
         data |= extra
+        if self.missed:
+            problems = (str(data.get("problem") or ""), prompts.missed_files(self.missed))
+            data["problem"] = " ".join(filter(None, problems))
         keys = [self._key, *steered]
         final = FINAL[outcome]
         together = {k: v for k, v in data.items() if k in _SHARED} | {

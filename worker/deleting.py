@@ -4,11 +4,8 @@ Every step can be done again: the open record goes with the last one, so whoever
 Whether and when it is done is decided in ``worker.decide``; nothing of the thread runs here any more.
 """
 
-import asyncio
-import shutil
 from dataclasses import dataclass
 
-from contracts import names
 from contracts.faults import fault
 from contracts.words import ThreadId
 from worker.log import get_logger
@@ -35,13 +32,9 @@ class Deletion:
         parts.preview.switched()
         fault("branch_removed")
         await parts.agent.forget(session_id=parts.session(thread_id))
-        await asyncio.to_thread(self._remove_uploads)
+        if parts.uploads is not None:
+            await parts.uploads.forget(thread_id)
         fault("session_removed")
         await parts.ledger.forget(thread_id)
         fault("thread_removed")
         log.info("thread_removed", thread=thread_id)
-
-    def _remove_uploads(self) -> None:
-        uploads, thread_id = self.parts.uploads, self.thread_id
-        if uploads is not None and names.is_id(thread_id) and (uploads / thread_id).exists():
-            shutil.rmtree(uploads / thread_id)

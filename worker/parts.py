@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +11,7 @@ from contracts.words import ThreadId, WorkerId
 from worker.board import Board
 from worker.errors import RemoteUnavailable
 from worker.outbox import Outbox
-from worker.ports import Agent, Changes, Ledger, Preview, Workspace
+from worker.ports import Agent, Changes, Ledger, Preview, Uploads, Workspace
 from worker.redact import Redactor
 
 
@@ -36,10 +35,10 @@ class Parts:
     redactor: Redactor
     later: Callable[[Coroutine[Any, Any, None]], None]
     now: Callable[[], float]
-    uploads: Path | None = None
-    """Below here stands what people have sent, in a folder for each thread."""
     changes: Changes | None = None
     """Without one nobody is shown what branches changed."""
+    uploads: Uploads | None = None
+    """Without it messages carry no files."""
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when this worker has to leave: nothing may take long any more."""
     stacking: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
-from contracts.messages import Message
+from contracts.messages import Message, Upload
 from contracts.records import OpenRecord, StopRecord
 from contracts.words import MessageId, Outcome, StopReason, ThreadId, TurnId
 
@@ -165,7 +165,8 @@ class Workspace(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class AgentTurn:
     """What Claude Code is started with. ``marker`` stands in the environment of every process of the turn,
-    ``prompt_id`` in the session's transcript beside the prompt (None: any will do)."""
+    ``prompt_id`` in the session's transcript beside the prompt (None: any will do). ``readable``: a folder
+    beside the checkout that may be read and not be changed."""
 
     thread_id: ThreadId
     turn_id: TurnId
@@ -175,6 +176,7 @@ class AgentTurn:
     context: str
     cwd: Path
     marker: str
+    readable: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -389,6 +391,29 @@ class Changes(Protocol):
 
     async def catch_up(self) -> None:
         """The same for the threads that an earlier process may have left behind. Never raises."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Laid:
+    """The files of a message on this disk, below ``folder``, and those that are not there any more."""
+
+    folder: Path
+    files: tuple[tuple[Upload, Path], ...]
+    missed: tuple[Upload, ...]
+
+
+class Uploads(Protocol):
+    """Files that people sent with their messages."""
+
+    def folder(self, thread_id: ThreadId) -> Path:
+        """Where the files of a thread are, or will be."""
+
+    async def lay(self, thread_id: ThreadId, uploads: Sequence[Upload]) -> Laid:
+        """Put the files of a message where Claude Code may read them, outside of the checkout. What cannot
+        be put there is missed. Raises ``LeaseLost``."""
+
+    async def forget(self, thread_id: ThreadId) -> None:
+        """Remove the files of a thread from this disk."""
 
 
 class Inbox(Protocol):

@@ -4,10 +4,13 @@ Pure text. The prompt of a new turn is the person's text, unchanged; everything 
 prompt, into the prompt of a resumed turn, or into events.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Literal
 
+from contracts.messages import Upload
 from contracts.words import StopReason, ThreadId
+from worker.ports import Laid
 
 Reason = StopReason | Literal["recovered"]
 
@@ -79,6 +82,31 @@ def up_to_date(default: str) -> str:
 def not_merged(*, default: str) -> str:
     """What is said behind the answer when the default branch is still not merged."""
     return f"{default} is not merged into this branch: ask for the update again, or merge it by hand."
+
+
+def with_files(laid: Laid) -> str:
+    """What stands behind the person's text about the files that came with it; nothing without any."""
+    lines = []
+    if laid.files:
+        lines.append(
+            "Files that came with this message. They are outside of the repository and for reading only; put "
+            "a copy into the repository only where the message asks for it:"
+        )
+        lines += [f"- {path} ({_about(upload)})" for upload, path in laid.files]
+    if laid.missed:
+        lines.append("Files that came with this message and are not there any more; say so in your answer:")
+        lines += [f"- {_about(upload)}" for upload in laid.missed]
+    return "\n\n" + "\n".join(lines) if lines else ""
+
+
+def _about(upload: Upload) -> str:
+    return f"{json.dumps(upload.name, ensure_ascii=False)}, {upload.type}, {upload.size} bytes"
+
+
+def missed_files(uploads: Sequence[Upload]) -> str:
+    """What people are told of files that are not there any more."""
+    listed = ", ".join(upload.name for upload in uploads)
+    return f"Not there any more, so it was worked without: {listed}. Send it again if it matters."
 
 
 def interrupted(reason: StopReason, *, by_thread: ThreadId | None = None, why: str = "") -> str:

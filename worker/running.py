@@ -7,6 +7,7 @@ the close. A crash between any two is put right by the records and the commit's 
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -86,8 +87,17 @@ class RunningTurn:
 
     def steer(self, message: Message) -> None:
         """Hand a message to Claude Code at its next step; too late, it goes back in line."""
-        if self._run is not None:
+        if self._run is not None and message.uploads:
+            self._parts.later(self._steer_with_files(message))
+        elif self._run is not None:
             self._run.steer(message_id=message.id, text=message.text)
+
+    async def _steer_with_files(self, message: Message) -> None:
+        """As above, once its files are laid."""
+        with suppress(LeaseLost):  # seen by whatever writes next
+            note = await self._lay(message)
+            if self._run is not None:
+                self._run.steer(message_id=message.id, text=message.text + note)
 
     # ------------------------------------------------------------ the life of a turn
 
@@ -248,36 +258,47 @@ class RunningTurn:
 
     async def _converse(self, message: Message) -> AgentResult:
         """Run Claude Code; once more in the same session if it crashed by itself."""
-        result = await self._run_agent(await self._prompt(message, self._resumes))
+        note = await self._lay(message)
+        result = await self._run_agent(await self._prompt(message, self._resumes, note=note))
         if result.ended == "failed" and result.crashed and self._reason is None:
             log.warning("agent_crashed", text=result.text)
-            result = await self._run_agent(await self._prompt(message, "recovered"))
+            result = await self._run_agent(await self._prompt(message, "recovered", note=note))
         return result
 
-    async def _prompt(self, message: Message, reason: prompts.Reason | None) -> AgentTurn:
+    async def _lay(self, message: Message) -> str:
+        """Put the message's files where Claude Code can read them; what it is told about them."""
+        if self._parts.uploads is None or not message.uploads:
+            return ""
+        laid = await self._parts.uploads.lay(message.thread_id, message.uploads)
+        self._closing.missed += [each for each in laid.missed if each not in self._closing.missed]
+        return prompts.with_files(laid)
+
+    async def _prompt(self, message: Message, reason: prompts.Reason | None, *, note: str) -> AgentTurn:
         """What Claude Code is told, and of an update what is in conflict, which it has to merge again."""
-        told = await self._request(message, reason)
+        told = await self._request(message, reason, note=note)
         return replace(told, prompt=f"{told.prompt}\n\n{self._conflict}".rstrip()) if self._conflict else told
 
-    async def _request(self, message: Message, reason: prompts.Reason | None) -> AgentTurn:
-        """The person's text, once; after that only that it goes on."""
+    async def _request(self, message: Message, reason: prompts.Reason | None, *, note: str) -> AgentTurn:
+        """The person's text, once; after that only that it goes on. ``note``: about the files that came with
+        it, which may be elsewhere when it goes on."""
         parts, prompt_id = self._parts, names.prompt(self.turn_id)
         session = parts.session(self._key.thread_id)
         told = AgentTurn(
             thread_id=self._key.thread_id,
             turn_id=self.turn_id,
             session_id=session,
-            prompt=message.text,
+            prompt=message.text + note,
             prompt_id=prompt_id,
             context=prompts.context(project=parts.project, branch=self._closing.branch, onto=self._old.onto),
             cwd=parts.workspace.path,
             marker=f"{self.turn_id}.{parts.owner}",
+            readable=parts.uploads.folder(self._key.thread_id) if parts.uploads else None,
         )
         if reason is None:
             return told
         if await parts.agent.remembers(session_id=session, prompt_id=prompt_id):
-            return replace(told, prompt=prompts.resume(reason=reason), prompt_id=None)
-        return replace(told, prompt=prompts.replay(text=message.text, reason=reason))
+            return replace(told, prompt=prompts.resume(reason=reason) + note, prompt_id=None)
+        return replace(told, prompt=prompts.replay(text=message.text + note, reason=reason))
 
     async def _run_agent(self, told: AgentTurn) -> AgentResult:
         if self._reason is not None:

@@ -215,6 +215,18 @@ def test_a_reader_never_sees_two_versions_in_one(site: Lab) -> None:
     assert len(seen) > 1
 
 
+def test_a_version_with_a_hole_is_not_shown(site: Lab) -> None:
+    site.post("hello", thread_id="t")
+    *files, head = version("1", files=3)
+    with aws_client("dynamodb", url=site.engine.url, account=site.account) as client:
+        for item in (*files[:2], head):
+            client.put_item(TableName=SITE_TABLE, Item=item)
+        answer = site.client.get("/v1/threads/t/changes")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
+        client.put_item(TableName=SITE_TABLE, Item=files[2])
+    assert len(site.client.get("/v1/threads/t/changes").json()["files"]) == 3
+
+
 def test_the_worker_and_the_reader_mean_the_same_table_and_keys() -> None:
     worker, thread = WorkerId("w"), ThreadId("t")
     key = shapes.change_key(worker, thread, version="v", number=3)
