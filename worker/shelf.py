@@ -38,14 +38,15 @@ class Shelf:
         """Whether the file is there as it was sent. ``digest``: SHA-256 in hex."""
         with self._inside(thread_id, upload_id) as folder:
             try:
-                file = os.open(
-                    names.file_name(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder
-                )
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe must not be waited for
+                file = os.open(names.file_name(name), flags, dir_fd=folder)
             except OSError:
                 return False
-            with os.fdopen(file, "rb") as opened:
-                plain = stat.S_ISREG(os.fstat(opened.fileno()).st_mode)
-                return plain and hashlib.sha256(opened.read()).hexdigest() == digest
+            try:
+                plain = stat.S_ISREG(os.fstat(file).st_mode)
+                return plain and _digest(file) == digest
+            finally:
+                os.close(file)
 
     def lay(self, thread_id: ThreadId, upload_id: str, name: str, *, content: bytes) -> None:
         """Put the file there, whole or not at all, in the place of whatever is."""
@@ -107,3 +108,10 @@ def _remove(name: str, *, inside: int) -> None:
     else:
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=inside)
+
+
+def _digest(file: int) -> str:
+    sha = hashlib.sha256()
+    while piece := os.read(file, 1 << 20):
+        sha.update(piece)
+    return sha.hexdigest()
