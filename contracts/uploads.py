@@ -2,7 +2,8 @@
 
 The record is written after the last piece, so whoever finds it finds all of them. It expires after a day, and
 after thirty once a message carries it; storage removes what has expired some time later, so a reader checks.
-Shapes and keys only; what a message says of a file is ``contracts.messages.Upload``.
+A worker reads these partitions beside its own: a file is sent before its thread is known, and its id cannot
+be guessed. Shapes and keys only; what a message says of a file is ``contracts.messages.Upload``.
 """
 
 import re
