@@ -1,0 +1,111 @@
+// The site as the worker serves it. It has a name of its own, so its scripts reach nothing of this page.
+import { useEffect, useState } from "preact/hooks";
+import { get, pathOf } from "../api.ts";
+import { openTab } from "../panes.ts";
+import { addressOf } from "../route.ts";
+import type { PreviewState } from "../shapes.ts";
+import { row, threadId, threads, view } from "../store.ts";
+import { Icon } from "./Icons.tsx";
+
+const configured = (): string | null =>
+  document.querySelector<HTMLMetaElement>('meta[name="branchline-preview"]')?.content || null;
+
+export function Preview() {
+  const [state, setState] = useState<PreviewState | null>(null);
+  const [loads, setLoads] = useState(0);
+  const thread = threadId.value;
+  const ready = view.value.preview;
+  // What is shown changes when a turn starts, goes on or ends, and when the preview comes up.
+  const stage = view.value.messages.map((m) => m.stage).join();
+  useEffect(() => {
+    if (thread === null) return setState(null);
+    let isLate = false;
+    const read = () =>
+      get<PreviewState>(pathOf(thread, "/preview")).then(
+        (found) => !isLate && setState((old) => (old?.url && sameSite(old.url, found.url) ? { ...found, url: old.url } : found)),
+        () => !isLate && setState({ url: ready ?? configured(), ready: true, branch: null, thread_id: null, problem: null }),
+      );
+    void read();
+    const timer = setInterval(() => !document.hidden && void read(), 5000);
+    return () => {
+      isLate = true;
+      clearInterval(timer);
+    };
+  }, [thread, ready, stage]);
+
+  if (thread === null) {
+    return (
+      <div class="blank">
+        <h2>The site, live</h2>
+        <p>As soon as a thread works on it, its branch of the site is shown here.</p>
+      </div>
+    );
+  }
+  const isShown = state?.ready && state.url && /^https?:\/\//.test(state.url);
+  return (
+    <div class="preview">
+      <div class="preview-bar">
+        <span class="from grow">
+          <Icon name="branch" size={13} /> <code>{state?.branch ?? row.value?.branch ?? ""}</code>
+        </span>
+        <button type="button" class="plain square" aria-label="Reload the preview" title="Reload" disabled={!isShown} onClick={() => setLoads(loads + 1)}>
+          <Icon name="reload" />
+        </button>
+        {isShown && (
+          <a class="button plain square" href={state.url ?? ""} target="_blank" rel="noopener noreferrer" aria-label="Open the preview in a tab" title="Open in a tab">
+            <Icon name="out" />
+          </a>
+        )}
+      </div>
+      <Other shown={state?.thread_id ?? null} thread={thread} />
+      {isShown ? (
+        <iframe
+          key={`${state.url}#${loads}`}
+          title="Preview of the site"
+          src={state.url ?? ""}
+          sandbox="allow-scripts allow-same-origin allow-forms allow-popups allow-modals allow-downloads"
+          referrerpolicy="no-referrer"
+          data-testid="preview-frame"
+        />
+      ) : (
+        <Cold state={state} />
+      )}
+    </div>
+  );
+}
+
+/** A ticket in the address changes with each reading; the frame is not to be loaded anew for that. */
+function sameSite(a: string, b: string | null): boolean {
+  try {
+    return b !== null && new URL(a).origin === new URL(b).origin;
+  } catch {
+    return false;
+  }
+}
+
+function Other({ shown, thread }: { shown: string | null; thread: string }) {
+  if (shown === null || shown === thread) return null;
+  const title = threads.value?.find((r) => r.thread_id === shown)?.title ?? shown;
+  return (
+    <p class="hint-bar" role="status">
+      The preview shows another thread now: <a href={addressOf({ kind: "thread", thread: shown })}>{title}</a>. It comes back here with the next
+      message.
+    </p>
+  );
+}
+
+function Cold({ state }: { state: PreviewState | null }) {
+  return (
+    <div class="blank">
+      <h2>{state === null ? "Looking for the preview…" : "No preview yet"}</h2>
+      {state !== null && (
+        <>
+          <p>{state.problem ?? "The preview starts with the next message."}</p>
+          <button type="button" onClick={() => openTab("log")}>
+            Show the log
+          </button>
+        </>
+      )}
+    </div>
+  );
+}
