@@ -105,7 +105,8 @@ class _Exchange:
         given = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in self._start.get("headers", ())]
         cookies = [v for k, v in given if k == "set-cookie"]
         headers = {k: v for k, v in given if k != "set-cookie"}
-        plain = headers.get("content-type", "").startswith(_TEXT)
+        packed = "content-encoding" in headers
+        plain = headers.get("content-type", "").startswith(_TEXT) and not packed
         body = self._answer.decode() if plain else base64.b64encode(self._answer).decode()
         result = {"statusCode": self._start["status"], "headers": headers, "body": body}
         return {**result, "isBase64Encoded": not plain, **({"cookies": cookies} if cookies else {})}

@@ -20,7 +20,13 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements-dispatcher.txt"
 ENTRY = "dispatcher.lambda_entry"
-_OWN = {"dispatcher": (".py", ".html", ".css", ".js"), "contracts": (".py",)}
+_PAGE = (".html", ".css", ".js", ".svg", ".gz")
+_OWN = {
+    "contracts": (".py",),
+    "dispatcher": (".py",),
+    "dispatcher/static": _PAGE,
+    "dispatcher/static/assets": _PAGE,
+}
 _OWN_LEFT_OUT = {
     "dispatcher/__main__.py",  # uvicorn, which a Lambda has no use for
     "dispatcher/github_redeliver.py",  # what ./scripts/redeliver runs
@@ -105,7 +111,9 @@ def platform_of(name: str) -> str | None:
 
 
 def _own(root: Path) -> dict[str, Path]:
-    """Our files by their names in the zip."""
+    """Our files by their names in the zip. Raises AssetError without the built page."""
+    if not (root / "dispatcher/static/index.html").is_file():
+        raise AssetError("The page is not built: run ./scripts/page and try again.")
     return {
         name: path
         for folder, suffixes in _OWN.items()

@@ -64,7 +64,8 @@ def test_nothing_in_it_is_for_tests_installers_or_other_services(asset: Asset) -
     }
     assert services == {"dynamodb", "sqs"}
     assert "dispatcher/__main__.py" not in found
-    assert "dispatcher/page.html" in found
+    assert {"dispatcher/static/index.html", "dispatcher/static/theme.js"} <= set(found)
+    assert [n for n in found if n.startswith("dispatcher/static/assets/") and n.endswith(".js")]
     assert [n for n in found if "LICENSE" in n]
 
 

@@ -14,7 +14,7 @@ from dispatcher.settings import Settings
 
 TUNNEL = "Fox-12.tunnel.example"
 CHATS = ("/slack/events", "/slack/interactive", "/github/webhook", "/internal/token", "/healthz")
-LOCAL = ("/", "/page.js", "/v1/threads", "/metrics", "/slack", "/v1/slack/events", "//slack/events")
+LOCAL = ("/", "/theme.js", "/v1/threads", "/metrics", "/slack", "/v1/slack/events", "//slack/events")
 
 
 async def _yes(_: Request) -> Response:

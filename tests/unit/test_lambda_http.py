@@ -1,6 +1,7 @@
 """A Lambda's HTTP events through an ASGI application: in, out, and answers that would never end."""
 
 import base64
+import gzip
 import json
 from typing import Any
 
@@ -34,6 +35,11 @@ async def _picture(_: Request) -> Response:
     return Response(b"\x89PNG\xff", media_type="image/png")
 
 
+async def _packed(_: Request) -> Response:
+    made = gzip.compress(b"let a = 1;")
+    return Response(made, media_type="text/javascript", headers={"Content-Encoding": "gzip"})
+
+
 async def _endless(request: Request) -> Response:
     async def lines() -> Any:
         yield "data: first\n\n"
@@ -59,6 +65,7 @@ def _app() -> Starlette:
     routes = [
         Route("/echo/{rest:path}", _echo, methods=["GET", "POST"]),
         Route("/picture", _picture),
+        Route("/packed", _packed),
         Route("/endless", _endless),
         Route("/silent", _silent),
     ]
@@ -106,6 +113,12 @@ async def test_what_is_no_text_leaves_in_base64() -> None:
     got = await answer(_app(), http_event("GET", "/picture"))
     assert got["isBase64Encoded"] is True
     assert base64.b64decode(got["body"]) == b"\x89PNG\xff"
+
+
+async def test_text_that_is_compressed_leaves_in_base64() -> None:
+    got = await answer(_app(), http_event("GET", "/packed"))
+    assert got["isBase64Encoded"] is True
+    assert gzip.decompress(base64.b64decode(got["body"])) == b"let a = 1;"
 
 
 async def test_an_endless_answer_ends_a_moment_after_its_first_piece() -> None:
