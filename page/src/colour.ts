@@ -28,7 +28,8 @@ export async function colourLines(code: string, language: string): Promise<Piece
   if (code.length > LONGEST) return null;
   const highlighter = await load();
   const { value } = highlighter.highlight(code, { language, ignoreIllegals: true });
-  const parsed = new DOMParser().parseFromString(value, "text/html").body;
+  // Inside of an element, because a parser drops the space at the beginning of a body.
+  const parsed = new DOMParser().parseFromString(`<span>${value}</span>`, "text/html").body;
   const lines: Piece[][] = [[]];
   collect(parsed, "", lines);
   return lines;

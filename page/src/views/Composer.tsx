@@ -9,9 +9,9 @@ import { Chips } from "./Chips.tsx";
 import { Icon } from "./Icons.tsx";
 
 const MODES: [Mode, string, string][] = [
-  ["queue", "Queue", "Waits for what runs"],
-  ["steer", "Steer", "Given to what runs at its next step"],
-  ["interrupt", "Interrupt", "Ends what runs and is next"],
+  ["queue", "Queue: wait", "It waits for what runs"],
+  ["steer", "Steer: join in", "It is given to what runs at its next step"],
+  ["interrupt", "Interrupt: end it", "It ends what runs and is next"],
 ];
 
 export function Composer() {
@@ -109,8 +109,8 @@ export function Composer() {
               <span class="unseen">How it is sent while something runs</span>
               <select value={mode} onChange={(event) => setMode(event.currentTarget.value as Mode)}>
                 {MODES.map(([name, word, what]) => (
-                  <option key={name} value={name}>
-                    {word}: {what.toLowerCase()}
+                  <option key={name} value={name} title={what}>
+                    {word}
                   </option>
                 ))}
               </select>
@@ -120,8 +120,8 @@ export function Composer() {
             <kbd>Enter</kbd> sends, <kbd>Shift</kbd> <kbd>Enter</kbd> new line
           </span>
           {running.value && threadId.value && (
-            <button type="button" class="round stop" title="Stop" aria-label="Stop what runs" onClick={() => void stop(threadId.value ?? "")}>
-              <Icon name="stop" />
+            <button type="button" class="stop" title="Stop what runs and what waits" onClick={() => void stop(threadId.value ?? "")}>
+              <Icon name="stop" /> Stop
             </button>
           )}
           <button type="submit" class="round primary" title="Send (Enter)" aria-label="Send" disabled={isEmpty || isUploading}>

@@ -1,9 +1,9 @@
 // Above a conversation: what it is called, how it stands, its branch, and what can be done with it.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { openPull, rename, stop, told, update } from "../actions.ts";
+import { openPull, rename, told, update } from "../actions.ts";
 import { dollars } from "../format.ts";
 import { dialog, focusOn, renaming } from "../panes.ts";
-import { canPull, link, row, running, threadId, view } from "../store.ts";
+import { canPull, link, row, threadId, view } from "../store.ts";
 import { frontendOf, stateOf } from "../words.ts";
 import { Icon } from "./Icons.tsx";
 
@@ -30,11 +30,6 @@ export function Head() {
           {row.value && row.value.cost_usd > 0 && <span title="Cost so far">{dollars(row.value.cost_usd)}</span>}
         </p>
       </div>
-      {running.value && (
-        <button type="button" class="stop" onClick={() => void stop(thread)}>
-          <Icon name="stop" /> Stop
-        </button>
-      )}
       <Menu thread={thread} />
       <ToldLine thread={thread} />
     </header>

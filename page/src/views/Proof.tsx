@@ -1,7 +1,7 @@
 // What a message came to: the outcome and what proves it.
 import type { Outcome } from "../events.ts";
 import type { MessageView } from "../fold.ts";
-import { count, dollars, duration } from "../format.ts";
+import { dollars, duration } from "../format.ts";
 import { openTab } from "../panes.ts";
 import { receiptOf } from "../words.ts";
 import { Copy } from "./Copy.tsx";
@@ -30,7 +30,7 @@ export function Proof({ message, outcome }: { message: MessageView; outcome: Out
           <Icon name={state.icon} size={14} />
         </span>
         <strong>{TITLES[message.stage] ?? state.word}</strong>
-        {!outcome.commit && !outcome.changed && <span class="quiet">Nothing was changed</span>}
+        {!outcome.commit && !outcome.changed && !outcome.note && <span class="quiet">Nothing was changed</span>}
       </header>
       {outcome.commit && <Commit outcome={outcome} message={message} commit={outcome.commit} />}
       {outcome.note && <p class="proof-note">{outcome.note}</p>}
@@ -101,7 +101,7 @@ function Bill({ outcome }: { outcome: Outcome }) {
     outcome.duration_ms ? duration(outcome.duration_ms) : "",
     tokens > 0 ? `${(outcome.input_tokens ?? 0).toLocaleString("en")} tokens in, ${(outcome.output_tokens ?? 0).toLocaleString("en")} out` : "",
     outcome.cost_usd ? dollars(outcome.cost_usd) : "no cost",
-    outcome.interruptions ? `paused ${count(outcome.interruptions, "time")}` : "",
+    outcome.interruptions ? outcome.interruptions === 1 ? "paused once" : `paused ${outcome.interruptions} times` : "",
   ];
   return <p class="bill">{parts.filter(Boolean).join(" · ")}</p>;
 }
