@@ -104,9 +104,9 @@ def router(settings: Settings, *, folder: Path = STATIC) -> APIRouter:
 def policy(settings: Settings) -> str:
     """What the page may do: run, show and ask what is its own, and frame the preview."""
     port = settings.preview_port
-    frames = [f"http://127.0.0.1:{port}", f"http://localhost:{port}", "http://preview.localhost:*"]
+    frames = [f"http://127.0.0.1:{port}", f"http://localhost:{port}", "http://*.localhost:*"]
     if settings.public_host is not None:
-        frames.append(f"https://preview.{settings.public_host}")
+        frames.append(f"https://*.{settings.public_host}")
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob:;"
         f" frame-src {' '.join(frames)}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

@@ -3,6 +3,8 @@
 // A 401 is answered by one refresh and one repeat; what is then still refused is said to `onSignedOut`, which
 // shows the sign-in over the page. Nothing here knows what is on the page.
 
+import { read, write } from "./kept.ts";
+
 export class Problem extends Error {
   readonly status: number;
   readonly code: string;
@@ -95,11 +97,16 @@ export async function ask<T>(method: string, address: string, body?: unknown): P
     return (await once(method, address, body)) as T;
   } catch (problem) {
     if (!(await repaired(problem, method, token))) throw problem;
+  }
+  try {
     return (await once(method, address, body)) as T;
+  } catch (problem) {
+    if (problem instanceof Problem && problem.status === 401) session.onSignedOut();
+    throw problem;
   }
 }
 
-/** Whether the same request is worth one repeat. */
+/** Whether the same request is worth one repeat. Raises Problem when the server cannot be reached any more. */
 export async function repaired(problem: unknown, method: string, token: string): Promise<boolean> {
   if (!(problem instanceof Problem)) return false;
   if (problem.status === 401) {
@@ -112,7 +119,7 @@ export async function repaired(problem: unknown, method: string, token: string):
   return session.formToken !== token;
 }
 
-const REFRESHED = "branchline.refreshed";
+const REFRESHED = "refreshed";
 const JUST_NOW_MS = 20_000;
 let refreshing: Promise<boolean> | null = null;
 
@@ -129,17 +136,19 @@ function locked(work: () => Promise<boolean>): Promise<boolean> {
 }
 
 async function refreshOnce(): Promise<boolean> {
-  if (Date.now() - Number(localStorage.getItem(REFRESHED) ?? 0) < JUST_NOW_MS) {
+  if (Date.now() - read(REFRESHED, 0) < JUST_NOW_MS) {
     await session.reload();
     return session.formToken !== "";
   }
   try {
     session.onRefreshed(await once("POST", "/auth/refresh", {}));
-    localStorage.setItem(REFRESHED, String(Date.now()));
-    return true;
-  } catch {
+  } catch (problem) {
+    // Only the server's own no ends a session; one that is away for a moment ends nothing.
+    if (problem instanceof Problem && problem.isNetwork) throw problem;
     return false;
   }
+  write(REFRESHED, Date.now());
+  return true;
 }
 
 export const get = <T>(address: string): Promise<T> => ask<T>("GET", address);

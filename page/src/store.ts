@@ -49,7 +49,7 @@ session.reload = async () => {
   try {
     takeMe((await plainly("GET", "/v1/me", undefined)) as Me);
   } catch {
-    // Whoever asked finds no new token, and says so.
+    session.formToken = "";
   }
 };
 session.onRefreshed = (found) => takeMe(found as Me);
@@ -69,12 +69,14 @@ export async function signIn(user: string, password: string, code: string): Prom
 export async function signOut(): Promise<void> {
   await plainly("POST", "/auth/logout", {}).catch(() => undefined);
   me.value = null;
+  session.formToken = "";
+  write("refreshed", null);
   signedOut.value = true;
 }
 
 const REFRESH_MS = 12 * 60_000;
 setInterval(() => {
-  if (me.value?.kind === "session" && !signedOut.value) void refresh();
+  if (me.value?.kind === "session" && !signedOut.value) refresh().catch(() => undefined);
 }, REFRESH_MS);
 
 // ---------------------------------------------------------------- threads
@@ -100,11 +102,24 @@ async function readFirst(): Promise<void> {
     const oldest = found.threads.at(-1)?.updated ?? "";
     const older = found.next ? (threads.value ?? []).filter((row) => !seen.has(row.thread_id) && row.updated < oldest) : [];
     if (older.length === 0) more.value = found.next ?? null;
+    const isMissed = following !== null && !seen.has(following) && threads.value?.some((r) => r.thread_id === following);
     threads.value = [...found.threads, ...older];
+    if (isMissed && following !== null) void probe(following);
     threadsProblem.value = "";
   } catch (error) {
     threadsProblem.value = wordsOf(error);
   }
+}
+
+/** A thread that is not in the list any more may have been deleted elsewhere. */
+async function probe(thread: string): Promise<void> {
+  const problem: unknown = await get<Row>(pathOf(thread)).then(
+    (found) => void (lone.value = found),
+    (error: unknown) => error,
+  );
+  if (!(problem instanceof Problem && problem.isGone) || following !== thread) return;
+  close?.();
+  link.value = "gone";
 }
 
 export async function readMore(): Promise<void> {

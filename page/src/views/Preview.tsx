@@ -12,7 +12,7 @@ const configured = (): string | null =>
 
 export function Preview() {
   const [state, setState] = useState<PreviewState | null>(null);
-  const [loads, setLoads] = useState(0);
+  const [frame, setFrame] = useState<{ url: string; loads: number } | null>(null);
   const thread = threadId.value;
   const ready = view.value.preview;
   // What is shown changes when a turn starts, goes on or ends, and when the preview comes up.
@@ -22,7 +22,7 @@ export function Preview() {
     let isLate = false;
     const read = () =>
       get<PreviewState>(pathOf(thread, "/preview")).then(
-        (found) => !isLate && setState((old) => (old?.url && sameSite(old.url, found.url) ? { ...found, url: old.url } : found)),
+        (found) => !isLate && setState(found),
         () => !isLate && setState({ url: ready ?? configured(), ready: true, branch: null, thread_id: null, problem: null }),
       );
     void read();
@@ -33,6 +33,13 @@ export function Preview() {
     };
   }, [thread, ready, stage]);
 
+  const url = state?.ready && state.url && /^https?:\/\//.test(state.url) ? state.url : null;
+  useEffect(() => {
+    // A ticket in the address changes with each reading; the frame is not to be loaded anew for that.
+    if (url === null) setFrame(null);
+    else if (frame === null || !sameSite(frame.url, url)) setFrame({ url, loads: 0 });
+  }, [url]);
+
   if (thread === null) {
     return (
       <div class="blank">
@@ -41,28 +48,27 @@ export function Preview() {
       </div>
     );
   }
-  const isShown = state?.ready && state.url && /^https?:\/\//.test(state.url);
   return (
     <div class="preview">
       <div class="preview-bar">
         <span class="from grow">
           <Icon name="branch" size={13} /> <code>{state?.branch ?? row.value?.branch ?? ""}</code>
         </span>
-        <button type="button" class="plain square" aria-label="Reload the preview" title="Reload" disabled={!isShown} onClick={() => setLoads(loads + 1)}>
+        <button type="button" class="plain square" aria-label="Reload the preview" title="Reload" disabled={!url} onClick={() => url && setFrame({ url, loads: (frame?.loads ?? 0) + 1 })}>
           <Icon name="reload" />
         </button>
-        {isShown && (
-          <a class="button plain square" href={state.url ?? ""} target="_blank" rel="noopener noreferrer" aria-label="Open the preview in a tab" title="Open in a tab">
+        {url && (
+          <a class="button plain square" href={url} target="_blank" rel="noopener noreferrer" aria-label="Open the preview in a tab" title="Open in a tab">
             <Icon name="out" />
           </a>
         )}
       </div>
       <Other shown={state?.thread_id ?? null} thread={thread} />
-      {isShown ? (
+      {frame ? (
         <iframe
-          key={`${state.url}#${loads}`}
+          key={`${new URL(frame.url).origin}#${frame.loads}`}
           title="Preview of the site"
-          src={state.url ?? ""}
+          src={frame.url}
           sandbox="allow-scripts allow-same-origin allow-forms allow-popups allow-modals allow-downloads"
           referrerpolicy="no-referrer"
           data-testid="preview-frame"
@@ -74,7 +80,6 @@ export function Preview() {
   );
 }
 
-/** A ticket in the address changes with each reading; the frame is not to be loaded anew for that. */
 function sameSite(a: string, b: string | null): boolean {
   try {
     return b !== null && new URL(a).origin === new URL(b).origin;

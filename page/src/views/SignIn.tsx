@@ -72,7 +72,7 @@ function Form() {
       )}
       {byPassword && github && <p class="or">or</p>}
       {github && (
-        <a class="button wide" href="/auth/github">
+        <a class="button wide" href={`/auth/github?onward=${encodeURIComponent(`/${location.hash}`)}`}>
           <Icon name="github" /> Sign in with GitHub
         </a>
       )}

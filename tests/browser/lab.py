@@ -1,0 +1,97 @@
+"""A browser before a running fleet: the page as a person meets it, with everything that went wrong in it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from dispatcher.page import INDEX, STATIC
+
+SECONDS = 60
+Scheme = Literal["light", "dark"]
+DESKTOP = (1440, 900)
+PHONE = (390, 844)
+_EXPECTED = "Failed to load resource"
+"""What Chromium says of any answer that is an error; the page says it in words."""
+
+
+def chromium() -> str:
+    """Where the browser is. Skips without one, fails where everything has to run."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        _missing("there is no Chromium: install it (apt-get install chromium)")
+    if not (STATIC / INDEX).is_file():
+        _missing("the page is not built: run ./scripts/page")
+    return str(found)
+
+
+def _missing(why: str) -> None:
+    if os.environ.get("CI") == "true":
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+@contextmanager
+def running_browser() -> Iterator[Browser]:
+    """A browser without a profile."""
+    path = chromium()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Window:
+    """One window with a storage of its own. ``problems``: what its console and its scripts complained of."""
+
+    def __init__(
+        self, browser: Browser, url: str, *, size: tuple[int, int] = DESKTOP, scheme: Scheme = "light"
+    ) -> None:
+        is_phone = size[0] < 500
+        self.context = browser.new_context(
+            base_url=url,
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme=scheme,
+            is_mobile=is_phone,
+            has_touch=is_phone,
+            device_scale_factor=2,
+        )
+        self.problems: list[str] = []
+        self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(SECONDS * 1000)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("console", self._note)
+
+    def _note(self, message: Any) -> None:
+        if message.type in ("error", "warning") and _EXPECTED not in message.text:
+            self.problems.append(message.text)
+
+    def open(self, address: str = "/") -> Page:
+        """Go to an address of the page."""
+        self.page.goto(address)
+        return self.page
+
+    def send(self, text: str) -> None:
+        """Write a message and send it with the key."""
+        field = self.page.get_by_role("textbox", name="Message", exact=True)
+        field.fill(text)
+        field.press("Enter")
+
+    def answered(self, count: int = 1) -> None:
+        """Wait until so many messages show their outcome."""
+        self.page.get_by_test_id("proof").nth(count - 1).wait_for()
+
+    def picture(self, path: Path) -> None:
+        """What the window shows."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=path)
+
+    def close(self) -> None:
+        self.context.close()
