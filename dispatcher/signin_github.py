@@ -7,7 +7,7 @@ question and kept nowhere.
 import hmac
 import secrets
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import structlog
@@ -28,6 +28,8 @@ CALLBACK = "/auth/github/callback"
 WAY_SECONDS = 600
 """How long one may take at GitHub."""
 _AUDIENCE = "branchline github"
+_HERE = "https://here/"
+"""The library wants https of addresses of which only the query is used; one machine alone has none."""
 _PATIENCE = aiohttp.ClientTimeout(total=15)
 _AGAIN = "GitHub did not answer as it should: try to sign in again."
 _LOST = "This sign-in was begun elsewhere, or too long ago: begin again on the page."
@@ -59,15 +61,16 @@ class GitHubSignIn:
         client = self._client()
         verifier = client.create_code_verifier(64)
         way = Way(state=secrets.token_urlsafe(32), verifier=verifier, onward=local_path(onward))
-        address = client.prepare_request_uri(
-            f"{self._settings.github_url.rstrip('/')}/login/oauth/authorize",
+        made = client.prepare_request_uri(
+            _HERE,
             redirect_uri=self._callback(request),
             state=way.state,
             code_challenge=client.create_code_challenge(verifier, "S256"),
             code_challenge_method="S256",
         )
         kept = {"sub": "somebody", **way.model_dump()}
-        return str(address), await self._keys.sign(kept, audience=_AUDIENCE, seconds=WAY_SECONDS)
+        address = f"{self._settings.github_url.rstrip('/')}/login/oauth/authorize?{urlsplit(made).query}"
+        return address, await self._keys.sign(kept, audience=_AUDIENCE, seconds=WAY_SECONDS)
 
     async def end(self, request: Request, *, kept: str | None) -> tuple[str, Proof, str]:
         """Who came back from GitHub, with what, and where to go on.
@@ -99,8 +102,8 @@ class GitHubSignIn:
     async def _token(self, request: Request, way: Way) -> str:
         client = self._client()
         try:
-            # The library wants https of an address whose query alone is looked at; cookies guard the rest.
-            found = client.parse_request_uri_response(f"https://here/?{request.url.query}", state=way.state)
+            query = request.url.query
+            found = client.parse_request_uri_response(f"{_HERE}?{query}", state=way.state)
         except OAuth2Error as error:
             raise Refused(f"GitHub did not sign you in ({error.error}).", code="github_refused") from None
         body = client.prepare_request_body(

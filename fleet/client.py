@@ -41,6 +41,10 @@ class Posted(BaseModel):
     sequence: int
 
 
+class NotAllowed(Problem):
+    """Who asks is known, and may not do this."""
+
+
 class Outage:
     """Says once that the fleet is gone, when it was so for ``after`` seconds, and once that it is back."""
 
@@ -145,8 +149,12 @@ class Client:
         return dict(self.ask("POST", f"/v1/dead-replies/{what}", json=given, timeout=120))
 
     def undeliverable(self) -> list[dict[str, Any]]:
-        """The places in which nothing can be posted. Raises Problem."""
-        return [dict(place) for place in self.ask("GET", "/v1/undeliverable")["undeliverable"]]
+        """The places in which nothing can be posted; none for those who may not know. Raises Problem."""
+        try:
+            found = self.ask("GET", "/v1/undeliverable")["undeliverable"]
+        except NotAllowed:
+            return []
+        return [dict(place) for place in found]
 
     def links(self) -> list[dict[str, Any]]:
         """Who is who: all links. Raises Problem."""
@@ -234,7 +242,8 @@ class Client:
     def _refused(self, response: httpx.Response) -> Problem:
         reason = _reason(response)
         if response.status_code in (401, 403):
-            return Problem(f"access refused: {reason}; set BRANCHLINE_TOKEN to a valid token.", code=USAGE)
+            kind = NotAllowed if response.status_code == 403 else Problem
+            return kind(f"access refused: {reason}; set BRANCHLINE_TOKEN to a token that may.", code=USAGE)
         if response.status_code == 404:
             return Problem(f"not found: {reason}; `branchline threads` lists what there is.", code=USAGE)
         if response.status_code < 500:
