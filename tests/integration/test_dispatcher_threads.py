@@ -19,11 +19,17 @@ def raw_row(site: Lab, thread: str) -> records.Item:
     return item
 
 
+def log(site: Lab, thread: str) -> list[records.Item]:
+    """Everything of the thread's partition."""
+    pk = records.thread_pk(WORKER, ThreadId(thread))
+    return site.items(pk, "message#") + site.items(pk, "event#")
+
+
 def remove(site: Lab, thread: str) -> None:
     """Do the worker's half of a deletion."""
     thread_id = ThreadId(thread)
     with aws_client("dynamodb", url=site.engine.url, account=site.account) as client:
-        for item in site.items(records.thread_pk(WORKER, thread_id), ""):
+        for item in log(site, thread):
             client.delete_item(TableName=TABLE, Key={"pk": item["pk"], "sk": item["sk"]})
         for item in site.items(f"worker#{WORKER}", f"open#{thread}#"):
             client.delete_item(TableName=TABLE, Key={"pk": item["pk"], "sk": item["sk"]})
@@ -161,14 +167,14 @@ def test_deleting_again_answers_the_same_until_nothing_is_left(site: Lab) -> Non
 def test_no_message_enters_a_thread_that_is_being_deleted(site: Lab) -> None:
     site.post("Make it blue", thread_id="a", message_id="m1")
     site.client.delete("/v1/threads/a")
-    before = site.items(records.thread_pk(WORKER, ThreadId("a")), "")
+    before = log(site, "a")
     refused = site.post("and green", thread="a")
     assert code(refused) == (404, "unknown_thread")
     assert "was deleted" in refused.json()["error"]["message"]
     repeated = site.post("Make it blue", thread="a", message_id="m1")
     assert code(repeated) == (404, "unknown_thread")
     assert code(site.post("and green", thread_id="a")) == (409, "thread_deleting")
-    assert site.items(records.thread_pk(WORKER, ThreadId("a")), "") == before
+    assert log(site, "a") == before
 
 
 def test_the_name_of_a_deleted_thread_is_free_once_nothing_is_left_of_it(site: Lab) -> None:
@@ -199,7 +205,7 @@ def test_a_place_of_a_deleted_thread_is_free_at_once(site: Lab) -> None:
     put(site, {**place_key(place.frontend, place.address), **plain})
     site.client.delete("/v1/threads/a")
     assert site.items(f"worker#{WORKER}", "place#a#") == []
-    assert site.items("place#slack#T/C/1", "") == []
+    assert site.items("place#slack#T/C/1", "place") == []
 
 
 def test_the_sweep_wakes_a_worker_for_a_thread_that_is_left_to_remove(site: Lab) -> None:

@@ -12,6 +12,8 @@ import pytest_asyncio
 from contracts.config import ProjectConfig
 from dispatcher.pull_of_thread import repo_for
 from fleet.standin.github import GitHubStandin, running_github
+from fleet.standin.github_world import Talk
+from tests.fakes.engine import aws_client
 from tests.integration.github_lab import Lab, lab
 from tests.integration.worker_lab import bare_remote, git
 
@@ -89,6 +91,38 @@ async def test_a_repository_without_the_app_is_not_on_github_for_us(there: Lab) 
 
 async def test_a_thread_that_is_not_there_has_no_pull_request(there: Lab) -> None:
     assert code(await post(there, "/v1/threads/b/pull")) == (404, "unknown_thread")
+
+
+async def said(there: Lab, talk: Talk, text: str) -> httpx.Response:
+    answer = await there.call(
+        there.github.hooks.say, there.repo, talk, login="Ada", body=f"@branchline {text}"
+    )
+    assert isinstance(answer, httpx.Response)
+    return answer
+
+
+async def test_words_in_the_place_of_a_deleted_thread_begin_a_new_one(there: Lab) -> None:
+    talk = there.github.world.add_issue(there.repo, login="Bob", title="It should be blue")
+    assert (await said(there, talk, "go")).status_code == 202
+    (first,) = there.messages()
+    gone = await there.client.delete(f"{there.url}/v1/threads/{first['thread_id']}")
+    assert gone.status_code == 202, gone.text
+    assert (await said(there, talk, "again")).status_code == 202
+    (second,) = (m for m in there.messages() if m["thread_id"] != first["thread_id"])
+    assert (second["sequence"], second["text"].startswith("again")) == (1, True)
+
+
+async def test_words_that_meet_a_thread_on_its_way_out_are_to_be_sent_again(there: Lab) -> None:
+    talk = there.github.world.add_issue(there.repo, login="Bob", title="It should be blue")
+    assert (await said(there, talk, "go")).status_code == 202
+    places = [i for i in there.items() if i["pk"]["S"].startswith("place#")]
+    (first,) = there.messages()
+    await there.client.delete(f"{there.url}/v1/threads/{first['thread_id']}")
+    with aws_client("dynamodb", url=there.engine_url, account=there.account) as client:
+        for item in places:  # as if the place had been looked up a moment before the deletion
+            client.put_item(TableName="branchline", Item=item)
+    assert (await said(there, talk, "again")).status_code == 503
+    assert len(there.messages()) == 1
 
 
 def test_the_repository_that_is_pushed_to_is_meant_where_there_are_several() -> None:
