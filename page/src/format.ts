@@ -2,7 +2,6 @@
 
 const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
 const STEPS: [number, Intl.RelativeTimeFormatUnit][] = [
-  [60, "second"],
   [3600, "minute"],
   [86_400, "hour"],
   [7 * 86_400, "day"],
@@ -13,8 +12,8 @@ export function ago(time: string, now: number): string {
   const then = Date.parse(time);
   if (Number.isNaN(then)) return "";
   const seconds = Math.round((now - then) / 1000);
-  if (seconds < 45) return "now";
-  let size = 1;
+  if (seconds < 60) return "now";
+  let size = 60;
   for (const [limit, unit] of STEPS) {
     if (seconds < limit) return RELATIVE.format(-Math.max(1, Math.round(seconds / size)), unit);
     size = limit === 7 * 86_400 ? size : limit;

@@ -89,6 +89,8 @@ export class Growing {
 
   #append(tokens: Token[]): ChildNode[] {
     const nodes = [...fragmentOf(tokens).childNodes];
+    // What scrolls has to be reachable by key.
+    for (const node of nodes) if (node instanceof HTMLPreElement || node instanceof HTMLTableElement) node.tabIndex = 0;
     this.#root.append(...nodes);
     return nodes;
   }

@@ -29,12 +29,12 @@ export function App() {
       <a class="skip" href="#message" onClick={skip}>
         Skip to the message
       </a>
-      <div class="frame" data-pane={pane.value} data-place={place.value.kind}>
+      <main class="frame" data-pane={pane.value} data-place={place.value.kind}>
         <Threads />
         <Conversation />
         <Work />
         <Bar />
-      </div>
+      </main>
       <div class="unseen" role="status" aria-live="polite">
         {announcement.value}
       </div>

@@ -12,7 +12,7 @@ import { Welcome } from "./Welcome.tsx";
 export function Conversation() {
   const isThread = place.value.kind === "thread";
   return (
-    <main class="chat" aria-label="Conversation">
+    <section class="chat" aria-label="Conversation">
       {isThread && <Head />}
       {link.value === "lost" && (
         <p class="lost" role="status">
@@ -21,7 +21,7 @@ export function Conversation() {
       )}
       {isThread ? <Log key={threadId.value ?? ""} /> : <Welcome />}
       {link.value === "gone" ? null : <Composer key={threadId.value ?? "new"} />}
-    </main>
+    </section>
   );
 }
 

@@ -24,7 +24,7 @@ export function Proof({ message, outcome }: { message: MessageView; outcome: Out
     );
   }
   return (
-    <section class={`proof ${state.tone}`} aria-label="Outcome" data-testid="proof">
+    <div class={`proof ${state.tone}`} role="group" aria-label="Outcome" data-testid="proof">
       <header>
         <span class="end">
           <Icon name={state.icon} size={14} />
@@ -43,7 +43,7 @@ export function Proof({ message, outcome }: { message: MessageView; outcome: Out
         <Bill outcome={outcome} />
         {outcome.commit && <Links />}
       </footer>
-    </section>
+    </div>
   );
 }
 

@@ -43,7 +43,7 @@ function Inside({ tool }: { tool: ToolUse }) {
           ))}
         </dl>
       )}
-      <h5>Output</h5>
+      <p class="tool-part">Output</p>
       {tool.output ? <Long text={tool.output} /> : <p class="hint">{tool.state === "started" ? "Nothing yet." : "It said nothing."}</p>}
     </div>
   );

@@ -142,13 +142,13 @@ function Piece({ block, live }: { block: Block; live: boolean }) {
 export function Tasks({ tasks }: { tasks: Task[] }) {
   const done = tasks.filter((task) => task.status === "completed").length;
   return (
-    <section class="tasks" aria-label={`Tasks, ${done} of ${tasks.length} done`}>
-      <h4>
+    <div class="tasks" role="group" aria-label={`Tasks, ${done} of ${tasks.length} done`}>
+      <p class="tasks-head">
         Tasks{" "}
         <span>
           {done} of {tasks.length}
         </span>
-      </h4>
+      </p>
       <progress max={Math.max(1, tasks.length)} value={done} />
       <ul>
         {tasks.map((task) => (
@@ -163,6 +163,6 @@ export function Tasks({ tasks }: { tasks: Task[] }) {
           </li>
         ))}
       </ul>
-    </section>
+    </div>
   );
 }

@@ -24,7 +24,7 @@ export function Work() {
     document.getElementById(`tab-${next[0]}`)?.focus();
   };
   return (
-    <aside class="work" aria-label="Work">
+    <section class="work" aria-label="Work">
       <div class="tabs" role="tablist" aria-label="Work" onKeyDown={onKeyDown}>
         {TABS.map(([name, word]) => (
           <button
@@ -45,7 +45,7 @@ export function Work() {
       <div class="panel" role="tabpanel" id={`panel-${tab.value}`} aria-labelledby={`tab-${tab.value}`} tabIndex={tab.value === "preview" ? -1 : 0}>
         <Panel />
       </div>
-    </aside>
+    </section>
   );
 }
 
