@@ -1,7 +1,7 @@
 // The middle: what was said and done in a thread, and the field for the next message.
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { pending, type Outgoing } from "../outbox.ts";
-import { about, announce, link, place, threadId, view } from "../store.ts";
+import { announce, link, place, signedOut, threadId, view } from "../store.ts";
 import { receiptOf } from "../words.ts";
 import { Composer } from "./Composer.tsx";
 import { Head } from "./Head.tsx";
@@ -121,7 +121,8 @@ const Gone = () => (
 );
 
 function Pending({ message }: { message: Outgoing }) {
-  const words = message.state === "waiting" ? "Not sent yet, trying again" : "Sending…";
+  const later = signedOut.value ? "Sent when you have signed in" : "Not sent yet, trying again";
+  const words = message.state === "waiting" ? later : "Sending…";
   return (
     <article class="turn" data-testid="pending">
       <div class="said mine">
@@ -145,5 +146,3 @@ function Worker() {
     </p>
   );
 }
-
-export const modelWord = (): string => (about.value.offline_model ? "the offline model" : "Claude Code");

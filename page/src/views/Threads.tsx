@@ -5,7 +5,7 @@ import { newThread } from "../keys.ts";
 import { show } from "../panes.ts";
 import { project, search, shown } from "../search.ts";
 import type { Row } from "../shapes.ts";
-import { link, more, now, projects, readMore, readThreads, row as openRow, threadId, threads, threadsProblem } from "../store.ts";
+import { more, now, projects, readMore, readThreads, threadId, threads, threadsProblem } from "../store.ts";
 import { addressOf } from "../route.ts";
 import { frontendOf, stateOf } from "../words.ts";
 import { Foot } from "./Foot.tsx";
@@ -146,6 +146,3 @@ function More() {
     </button>
   );
 }
-
-/** Whether the open thread is one that can be acted on. */
-export const isThere = (): boolean => openRow.value !== null && link.value !== "gone";
