@@ -3,6 +3,7 @@
 // An event that was added already changes nothing, and adding in order is the only way in. A view is never
 // changed: `fold` gives a new one and shares with the old one whatever stayed the same.
 import type { Committed, Frontend, LogEvent, Mode, Outcome, Pushed, Task, ToolUse, Upload } from "./events.ts";
+import { cut, lineOf } from "./lines.ts";
 
 export type Stage =
   | "received"
@@ -287,28 +288,3 @@ export function isTold(message: MessageView): boolean {
 }
 
 const squeeze = (text: string): string => text.replace(/\s+/g, " ").trim();
-
-const LINE_LENGTH = 300;
-const cut = (text: string): string => (text.length > LINE_LENGTH ? `${text.slice(0, LINE_LENGTH - 1)}…` : text);
-
-/** One line about an event, for the log. */
-function lineOf(event: LogEvent): string {
-  const { data } = event;
-  switch (event.type) {
-    case "message.queued":
-      return `${event.data.ahead} ahead`;
-    case "turn.started":
-      return `on ${event.data.branch}, attempt ${event.data.attempt ?? 1}`;
-    case "turn.tool":
-      return cut(`${event.data.name} ${event.data.state}`);
-    case "turn.tasks":
-      return `${event.data.tasks.filter((t) => t.status === "completed").length} of ${event.data.tasks.length} done`;
-    case "turn.committed":
-    case "turn.pushed":
-      return `${event.data.sha.slice(0, 8)} on ${event.data.branch}${event.data.checkpoint ? " (checkpoint)" : ""}`;
-    case "preview.ready":
-      return event.data.url;
-    default:
-      return cut("text" in data ? data.text : "reason" in data ? (data.reason ?? "") : "");
-  }
-}

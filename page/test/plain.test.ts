@@ -8,7 +8,7 @@ import { placeOf, addressOf } from "../src/route.ts";
 import { kindOf } from "../src/sniff.ts";
 
 test("a patch gives each line its numbers on both sides", () => {
-  const rows = rowsOf("diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -3,3 +3,3 @@ there\n same\n-old\n+new\n\\ No newline at end of file\n");
+  const rows = rowsOf("diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -3,3 +3,3 @@ there\n same\n-old\n+new\n tail\n\\ No newline at end of file\n");
   assert.deepEqual(
     rows.map((r) => [r.kind, r.old, r.new]),
     [
@@ -16,6 +16,7 @@ test("a patch gives each line its numbers on both sides", () => {
       ["same", 3, 3],
       ["del", 4, null],
       ["add", null, 4],
+      ["same", 5, 5],
       ["note", null, null],
     ],
   );
