@@ -1,6 +1,8 @@
 """The shortest way through the page: a message is written, answered, proved, and there after a reload."""
 
+import os
 import re
+import signal
 from contextlib import closing
 from pathlib import Path
 
@@ -74,3 +76,39 @@ def test_a_second_window_sees_the_answer_while_it_is_written(
         assert other.problems == []
     expect(page.get_by_role("button", name="Stop")).to_have_count(0)
     assert window.problems == []
+
+
+def test_after_a_death_of_the_dispatcher_all_is_shown_once(
+    window: Window, fleet: Fleet, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    page = window.open("/#/new")
+    window.send(f"Live through it\ndo: say One. \ndo: wait {go}\ndo: say Two.\ndo: write two.txt 2")
+    page.wait_for_url(re.compile(r"#/t/.+"))
+    expect(page.locator(".markdown").first).to_contain_text("One.")
+    os.kill(dispatcher_of(fleet), signal.SIGKILL)
+    page.get_by_role("textbox", name="Message", exact=True).fill("do: say Three.")
+    page.get_by_role("button", name="Send").click()
+    go.touch()
+    window.answered(2)
+    said = " ".join(page.get_by_test_id("message").all_inner_texts())
+    for word in ("Live through it", "One.", "Two.", "Three."):
+        assert page.locator(".markdown, .said-text").get_by_text(word).count() >= 1, said
+    assert page.get_by_test_id("message").count() == 2
+    thread = page.url.rpartition("/")[2]
+    page.get_by_role("tab", name="Log").click()
+    received = page.get_by_test_id("log-lines").get_by_text("message.received", exact=True)
+    expect(received).to_have_count(len(fleet.events(thread, "message.received")))
+    before = said.replace("\n", "")
+    page.reload()
+    window.answered(2)
+    assert " ".join(page.get_by_test_id("message").all_inner_texts()).replace("\n", "") == before
+
+
+def dispatcher_of(fleet: Fleet) -> int:
+    """Its process."""
+    for pid in fleet.left():
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if b"dispatcher" in words:
+            return pid
+    raise AssertionError("no dispatcher runs")
