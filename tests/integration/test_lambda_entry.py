@@ -81,6 +81,26 @@ def test_without_a_sign_in_it_does_not_start(
         ask(folder, [http_event("GET", "/healthz")], tmp_path=tmp_path, **env)
 
 
+def test_it_passes_no_preview_on_and_says_so(
+    folder: Path, engine_url: str, account: str, tmp_path: Path
+) -> None:
+    kind = {"content-type": "application/json"}
+    post = {"body": json.dumps({"text": "hello", "thread_id": "t1"}), "headers": kind}
+    events = [
+        http_event("POST", "/v1/threads", signed_in=True, **post),
+        http_event("GET", "/v1/threads/t1/preview", signed_in=True),
+        http_event("GET", "/", signed_in=True, headers={"host": "preview-0123456789ab.localhost"}),
+        http_event("GET", "/v1/openapi.json", signed_in=True),
+    ]
+    got = ask(folder, events, tmp_path=tmp_path, **lambda_env(engine_url, account))
+    assert [a["statusCode"] for a in got] == [202, 200, 404, 200]
+    shown = json.loads(got[1]["body"])
+    assert (shown["url"], shown["ready"]) == (None, False)
+    assert "not passed on" in shown["problem"]
+    assert "not passed on" in got[2]["body"]
+    assert "/v1/agui" in json.loads(got[3]["body"])["paths"]
+
+
 def test_an_event_that_is_no_request_says_so(
     folder: Path, engine_url: str, account: str, tmp_path: Path
 ) -> None:
