@@ -71,6 +71,7 @@ class Pull(_Shape):
     state: str
     merged_at: datetime | None = None
     draft: bool = False
+    body: str | None = None
     head: End
     base: End
 

@@ -11,6 +11,9 @@ from dispatcher.github_api import GitHub, Pull
 from dispatcher.github_errors import Missing, Rejected
 from dispatcher.posting import Undeliverable
 
+_BEGIN, _END = "<!-- branchline:work -->", "<!-- branchline:end -->"
+"""What our part of a pull request's text stands between; all around it belongs to people."""
+
 
 class Work(BaseModel):
     """Work that was pushed: ``head`` is its branch, ``commit`` its newest commit. ``onto``: the branch of
@@ -78,11 +81,13 @@ class Pulls:
         found = await self._found(repo, work)
         if found is None:
             base = base or await self._github.default_branch(repo)
-            found = await self._open(repo, work, title=title, body=body, base=base)
+            found = await self._open(repo, work, title=title, body=with_part("", body), base=base)
             return f"Pull request: #{found.number}"
         if found.state != "open":
             return f"Pull request #{found.number} is {'merged' if found.merged_at else 'closed'}."
-        await self._github.edit_pull(repo, found.number, body=body)
+        before = found.body or ""
+        if with_part(before, body) != before:
+            await self._github.edit_pull(repo, found.number, body=with_part(before, body))
         return f"Pull request: #{found.number}"
 
     async def _holds(self, repo: str, about: Pull, work: Work) -> bool:
@@ -124,3 +129,13 @@ class Pulls:
             if self._draft and "draft" in str(error).lower():  # not every plan of GitHub's has drafts
                 return await tried(False)
             raise
+
+
+def with_part(text: str, part: str) -> str:
+    """A pull request's text with our part of it replaced by this one; behind all when it has none."""
+    ours = f"{_BEGIN}\n{part}\n{_END}"
+    end = text.find(_END)
+    start = text.rfind(_BEGIN, 0, max(end, 0))
+    if start < 0:
+        return f"{text.rstrip()}\n\n{ours}".lstrip()
+    return text[:start] + ours + text[end + len(_END) :]

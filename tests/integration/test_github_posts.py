@@ -60,6 +60,10 @@ def wanted(text: str = "Working", **more: Any) -> Wanted:
     return Wanted(key=STICKY, body={"text": text, "pull": None, "check": None, **more})
 
 
+def marked(text: str) -> str:
+    return f"<!-- branchline:work -->\n{text}\n<!-- branchline:end -->"
+
+
 async def test_the_comment_is_found_by_its_marker_and_edited_never_doubled(
     poster: GitHubPoster, talk: Talk
 ) -> None:
@@ -120,8 +124,29 @@ async def test_the_pull_request_is_opened_once_as_a_draft_and_closes_the_issue(
         PULL["head"],
         "main",
     )
-    assert pulls[0].body == "More.\n\nCloses #1"
+    assert pulls[0].body == marked("More.\n\nCloses #1")
     assert "Pull request: #2" in talk.comments[0].body
+
+
+async def test_what_people_write_in_the_text_of_a_pull_request_stays_when_work_follows(
+    poster: GitHubPoster, repo: Repo, talk: Talk
+) -> None:
+    made = await poster.create(PLACE, wanted("Done", pull=PULL))
+    pull = repo.talks[2]
+    pull.body = f"Mind the menu.\r\n\r\n{pull.body}\r\n\r\nTested by Mia."
+    await poster.update(PLACE, made, wanted("Done", pull={**PULL, "body": "More."}))
+    assert pull.body == ("Mind the menu.\r\n\r\n" + marked("More.\n\nCloses #1") + "\r\n\r\nTested by Mia.")
+
+
+@pytest.mark.parametrize("left", ["All of it is mine now.", "Mine.\n<!-- branchline:work -->\nhalf a mark"])
+async def test_without_its_mark_our_part_of_a_pull_requests_text_is_put_behind_what_stands_there(
+    poster: GitHubPoster, repo: Repo, talk: Talk, left: str
+) -> None:
+    made = await poster.create(PLACE, wanted("Done", pull=PULL))
+    repo.talks[2].body = left
+    for body in ("More.", "Even more."):
+        await poster.update(PLACE, made, wanted("Done", pull={**PULL, "body": body}))
+    assert repo.talks[2].body == f"{left}\n\n" + marked("Even more.\n\nCloses #1")
 
 
 async def test_a_pull_request_whose_answer_was_lost_is_not_opened_twice(

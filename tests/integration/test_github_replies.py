@@ -33,7 +33,7 @@ async def test_one_comment_tells_everything_from_received_to_the_pull_request(th
     await until(lambda: "I made it blue." in talk.comments[1].body)
     assert "Done" in talk.comments[1].body
     assert "Pull request: #2" in talk.comments[1].body
-    assert there.repo.talks[2].body.endswith("Closes #1")
+    assert there.repo.talks[2].body.endswith("Closes #1\n<!-- branchline:end -->")
     await until(lambda: there.repo.checks)
     assert len(talk.comments) == 2
     assert there.repo.checks[0]["conclusion"] == "success"
