@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from dispatcher.github_api import GitHub, Pull
 from dispatcher.github_errors import Missing, Rejected
+from dispatcher.github_render import quiet
 from dispatcher.posting import Undeliverable
 
 _BEGIN, _END = "<!-- branchline:work -->", "<!-- branchline:end -->"
@@ -77,7 +78,7 @@ class Pulls:
         base = about.head.ref if about is not None and about.is_inside and about.state == "open" else None
         body = f"{work.body}\n\n{'For' if about else 'Closes'} #{number}"
         # An issue's title names what was wanted better than the words that called for it.
-        title = issue.title if about is None and issue.title.strip() else work.title
+        title = quiet(issue.title) if about is None and issue.title.strip() else work.title
         found = await self._found(repo, work)
         if found is None:
             base = base or await self._github.default_branch(repo)

@@ -5,6 +5,7 @@ last), the evidence, the way to the thread page. It always fits into GitHub's 65
 are shortened first.
 """
 
+import html
 import re
 from collections.abc import Callable
 from functools import lru_cache
@@ -47,6 +48,14 @@ _CONCLUSIONS = {
 _MENTION = re.compile(r"(?<![\w`/.@])@(?=[A-Za-z0-9])")
 _IMAGE = re.compile(r"!(?=\[)")
 _HTML_IMAGE = re.compile(r"<(?=/?(?:img|picture|source|video|audio)\b)", re.I)
+_CLOSING = re.compile(
+    r"(?<![^\W_])(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?)(?![^\W_])"
+    r"(?=(?:</?[A-Za-z][^<>#:]{0,80}>|&#?\w{1,8};|[^\w#]|_){0,16}+"
+    r"(?:[\w.-]*(?:/[\w.-]+)?#|GH-|https?://[^\s#]+/)\d)",
+    re.I,
+)
+"""Words behind which GitHub closes an issue when the work is merged; what stands between may be markup."""
+_SPELLED = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|num|commat|sol|colon|lowbar);")
 _MARKDOWN = MarkdownIt("commonmark")
 _OPENING = re.compile(r"<!--")
 
@@ -105,10 +114,10 @@ def text(view: ThreadView, *, page: str | None) -> str:
 
 
 def _section(message: MessageView, *, limit: int | None) -> str:
-    asked = one_line(_quiet(own_words(message.text)), limit=140)
+    asked = _line(own_words(message.text), limit=140)
     lines = [f"**{_HEADS[message.stage]}**{_ahead(message)} · {_author(message)}: {asked}"]
     if message.note and not message.is_over:
-        lines.append(f"> {one_line(_quiet(message.note), limit=400)}")
+        lines.append(f"> {_line(message.note, limit=400)}")
     lines += [block for block in (_tasks(message), _step(message)) if block]
     lines += [block for block in (_answer(message, limit=limit), _evidence(message)) if block]
     return "\n\n".join(lines)
@@ -121,13 +130,13 @@ def _ahead(message: MessageView) -> str:
 
 
 def _author(message: MessageView) -> str:
-    return one_line(_quiet(message.author.name or message.author.id), limit=60)
+    return _line(message.author.name or message.author.id, limit=60)
 
 
 def _tasks(message: MessageView) -> str:
     boxes = []
     for task in message.tasks[:_TASKS]:
-        subject = one_line(_quiet(task.subject), limit=160)
+        subject = _line(task.subject, limit=160)
         done = "x" if task.status == "completed" else " "
         boxes.append(f"- [{done}] " + (f"**{subject}**" if task.status == "in_progress" else subject))
     if len(message.tasks) > _TASKS:
@@ -145,9 +154,9 @@ def _answer(message: MessageView, *, limit: int | None) -> str:
     final = message.final
     if final is None:
         return ""
-    told = [closed(_quiet(final.text).strip())]
-    told += [f"⚠️ {one_line(_quiet(final.problem), limit=600)}"] if final.problem else []
-    told += [f"_{one_line(_quiet(final.note), limit=400)}_"] if final.note else []
+    told = [closed(quiet(final.text).strip())]
+    told += [f"⚠️ {_line(final.problem, limit=600)}"] if final.problem else []
+    told += [f"_{_line(final.note, limit=400)}_"] if final.note else []
     return shortened("\n\n".join(part for part in told if part), limit=limit)
 
 
@@ -210,13 +219,13 @@ def _pull(view: ThreadView, last: MessageView, *, page: str | None) -> dict[str,
     if final is None or final.branch is None or final.branch.startswith("conflict-"):
         return None
     answers = [
-        shortened(closed(_quiet(m.final.text).strip()), limit=4_000)
+        shortened(closed(quiet(m.final.text).strip()), limit=4_000)
         for m in view.messages
         if m.final is not None and m.final.changed
     ]
     proof = [_evidence(last), f"[Thread page]({page})" if page else ""]
     body = "\n\n".join(part for part in (*answers, *proof) if part)
-    title = one_line(_quiet(last.text.splitlines()[0] if last.text.strip() else "Work"), limit=72)
+    title = _line(last.text.splitlines()[0] if last.text.strip() else "Work", limit=72)
     work = {"head": final.branch, "commit": final.commit, "title": title}
     landed = {"onto": final.onto} if final.onto else {}
     return work | {"body": shortened(body, limit=_PULL_LIMIT)} | landed
@@ -227,7 +236,7 @@ def _check(view: ThreadView, *, page: str | None) -> dict[str, Any] | None:
     last = next((m for m in reversed(view.messages) if m.final and m.final.commit and m.final.pushed), None)
     if last is None or last.final is None:
         return None
-    summary = shortened(_quiet(last.final.text).strip() or "No words.", limit=10_000)
+    summary = shortened(quiet(last.final.text).strip() or "No words.", limit=10_000)
     plain = {
         "name": "Branchline",
         "head_sha": last.final.commit,
@@ -239,9 +248,22 @@ def _check(view: ThreadView, *, page: str | None) -> dict[str, Any] | None:
     return plain | ({"details_url": page} if page else {})
 
 
-def _quiet(words: str) -> str:
-    """Words of a model or a person as they may stand in a comment of ours: they call nobody, load nothing
-    from elsewhere and hide nothing."""
+def quiet(words: str) -> str:
+    """Words of a model or a person as they may stand in a comment of ours: they call nobody, close no issue,
+    load nothing from elsewhere and hide nothing."""
+    words = _SPELLED.sub(_plain, words)
     words = _OPENING.sub("&lt;!--", words)
     words = _HTML_IMAGE.sub("&lt;", _IMAGE.sub("", words))
+    words = _CLOSING.sub(lambda m: f"{m[0][0]}\u2060{m[0][1:]}", words)
     return _MENTION.sub("@\u2060", words)
+
+
+def _line(words: str, *, limit: int) -> str:
+    """The same as one line; after the cleaning, which spells characters out."""
+    return quiet(one_line(words, limit=limit))
+
+
+def _plain(spelled: re.Match[str]) -> str:
+    """A letter, digit or sign of a name that was spelled as a number: GitHub reads it as that character."""
+    char = html.unescape(spelled[0])
+    return char if char.isalnum() or char in "#@/:-_" else spelled[0]

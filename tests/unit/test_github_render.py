@@ -1,5 +1,7 @@
 """A thread as one comment: what stands in it, and that it fits."""
 
+import html
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -123,6 +125,46 @@ def test_words_of_a_model_call_nobody_load_nothing_and_cannot_forge_the_marker()
     assert "<img" not in text
     assert "<!--" not in text
     assert "a@b.c" in text
+
+
+CLOSING = [
+    "Closes #99",
+    "closed: acme/other#99",
+    "FIX GH-99",
+    "**Resolves** #99",
+    "- [x] fixes [#99](https://github.com/acme/site/issues/99)",
+    "resolve <https://github.com/acme/site/pull/99>",
+    "Fixed <b>#99</b>",
+    "Closes\n#99",
+    "__Closes__ #99",
+    "Closes&nbsp;#99",
+    "Closes &#35;99",
+    "&#67;loses &num;99",
+]
+
+
+@pytest.mark.parametrize("words", CLOSING)
+def test_words_of_a_model_close_no_issue_and_can_still_be_read(words: str) -> None:
+    keyword = re.compile(r"(?:\b|_)(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?)(?:\b|_)", re.I)
+    assert keyword.search(html.unescape(words))
+    task = TaskEntry(id="1", subject=words, status="pending")
+    body = wanted(over(1, f"Done. {words} so.", problem=words, note=words), message(2, tasks=(task,))).body
+    for text in (body["text"], body["pull"]["body"]):
+        shown = html.unescape(text)
+        assert not keyword.search(shown)
+        assert "99" in shown
+        assert keyword.search(shown.replace("\u2060", ""))
+
+
+def test_words_that_close_nothing_are_left_as_they_are() -> None:
+    words = "I fixed the menu and closed #menu; see #99, and resolved a + b &amp; c."
+    assert words in wanted(over(1, words)).body["text"]
+
+
+def test_a_mention_that_is_spelled_in_numbers_calls_nobody() -> None:
+    words = "&#64;everyone &commat;everyone"
+    text = wanted(over(1, words, problem=words), message(2, text=words)).body["text"]
+    assert "@everyone" not in html.unescape(text)
 
 
 def test_work_that_was_pushed_wants_a_pull_request_and_a_check() -> None:
