@@ -17,6 +17,7 @@ from contracts.places import PlaceRecord
 from contracts.words import ThreadId
 from dispatcher.github_clean import one_line
 from dispatcher.github_handed import own_words
+from dispatcher.github_html import even
 from dispatcher.posting import Wanted
 from dispatcher.view import MessageView, Stage, ThreadView
 
@@ -166,12 +167,16 @@ def shortened(words: str, *, limit: int | None) -> str:
         return words
     kept = words[: max(limit - 60, 0)]
     kept = kept[: kept.rfind("\n")] if kept.rfind("\n") > len(kept) // 2 else kept
-    return f"{closed(kept.rstrip())}\n\n_… shortened; all of it is on the thread page._"
+    kept = closed(kept.rstrip())
+    if len(kept) > limit - 50:  # markup that the cut left open takes more room as text
+        kept = closed(re.sub("&lt;|<", "\u2039", kept))
+    return f"{kept}\n\n_… shortened; all of it is on the thread page._"
 
 
 @lru_cache(maxsize=256)
 def closed(words: str) -> str:
-    """With a code block closed that is open at the end: it would swallow everything that follows."""
+    """With nothing open at the end, neither a code block nor markup: it would swallow all that follows."""
+    words = even(words)
     if "```" not in words and "~~~" not in words:
         return words
     last = _MARKDOWN.parse(words)[-1]
@@ -260,7 +265,7 @@ def quiet(words: str) -> str:
 
 def _line(words: str, *, limit: int) -> str:
     """The same as one line; after the cleaning, which spells characters out."""
-    return quiet(one_line(words, limit=limit))
+    return even(quiet(one_line(words, limit=limit)))
 
 
 def _plain(spelled: re.Match[str]) -> str:

@@ -117,6 +117,47 @@ def test_code_that_an_answer_leaves_open_swallows_nothing_of_what_follows(answer
         assert len(code) == 2
 
 
+SWALLOWING = [
+    "Look:\n\n<pre>\nx = 1",
+    "<details><summary>More</summary>\n\nit",
+    "so <details open>",
+    "<?php echo 1;",
+    "<![CDATA[ x",
+    "<!DOCTYPE x",
+    "<details\n\nx",
+    "<script>",
+    "<textarea>\n\n</pre>",
+    "`<b>` and <pre/>",
+    "- <pre>\n\n</details>",
+]
+
+
+@pytest.mark.parametrize("answer", SWALLOWING)
+def test_markup_that_an_answer_leaves_open_is_shown_as_text(answer: str) -> None:
+    tasks = (TaskEntry(id="1", subject=answer, status="pending"),)
+    body = wanted(over(1, answer, problem=answer, note=answer), message(2, text=answer, tasks=tasks)).body
+    for text in (body["text"], body["pull"]["body"]):
+        tokens = MarkdownIt("commonmark").parse(text)
+        inside = [p for token in tokens for p in (token, *(token.children or ()))]
+        markup = "".join(p.content for p in inside if p.type.startswith("html_"))
+        assert re.findall(r"<\W*\w+", markup.replace("<summary>", "").replace("</summary>", "")) == (
+            re.findall(r"<\W*\w+", "<sub></sub>" * text.count("<sub>"))
+        )
+
+
+def test_markup_that_is_closed_stays_and_so_does_code() -> None:
+    words = "<details><summary>More</summary>\n\n1 < 2<br>\n\n</details>\n\n`<pre>`\n\n```html\n<pre>\n```"
+    assert words in wanted(over(1, words)).body["text"]
+    assert "`<pre>`\n\n&lt;b>" in wanted(over(1, "`<pre>`\n\n<b>")).body["text"]
+
+
+def test_markup_that_a_cut_leaves_open_fits_for_all_that() -> None:
+    words = "<details>\n" + "<b>x</b>\n" * 500 + "</details>"
+    cut = shortened(words, limit=700)
+    assert len(cut) <= 700
+    assert not re.search("<[a-z]", cut)
+
+
 def test_words_of_a_model_call_nobody_load_nothing_and_cannot_forge_the_marker() -> None:
     evil = "@everyone ![x](https://evil/?q=1) <img src='https://evil'> <!-- branchline:sticky --> a@b.c"
     text = wanted(over(1, evil)).body["text"]
