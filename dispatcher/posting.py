@@ -81,4 +81,5 @@ class Undeliverable(DispatcherError):
 
 
 class Gone(DispatcherError):
-    """A person has deleted this post. The others of the place are well; it is not made again."""
+    """A person has deleted this post. The others of the place are well; it is made again only with the final
+    answer."""

@@ -149,7 +149,9 @@ class _Visit:
             await self._announced(post.key, lambda: self._stand.poster.update(address, post_id, post))
         except Gone as error:
             _log.info("post was deleted", address=address, key=post.key, problem=str(error))
-        await self._save(self._shown(post, posts=self.place.posts))
+            if post.final:  # an answer is still wanted: made anew, with an intent like every new post
+                return await self._save(self._without(post.key))
+        return await self._save(self._shown(post, posts=self.place.posts))
 
     async def _announced(self, key: str, request: Callable[[], Awaitable[_T]]) -> _T:
         """Make a request once everybody can see that it is about to be made; the intent is still there when
@@ -178,6 +180,11 @@ class _Visit:
         """The place without an intent and without a word on how this post looks, so that it is edited."""
         bodies = {known: body for known, body in self.place.bodies.items() if known != key}
         return self.place.model_copy(update={"intent": None, "bodies": bodies})
+
+    def _without(self, key: str) -> PlaceRecord:
+        """The place without an intent and without this post."""
+        posts = {known: post_id for known, post_id in self.place.posts.items() if known != key}
+        return self._unsure(key).model_copy(update={"posts": posts})
 
     def _shown(self, post: Wanted, *, posts: Mapping[str, str]) -> PlaceRecord:
         bodies: Mapping[str, str] = self.place.bodies | {post.key: due.digest_of(post)}

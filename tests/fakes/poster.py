@@ -1,6 +1,7 @@
 """A frontend in memory behind the port ``Poster``: what stands in its places, and what it refuses."""
 
 import asyncio
+import itertools
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
@@ -8,9 +9,10 @@ from typing import Any
 
 from contracts.places import PlaceRecord
 from contracts.words import Frontend
-from dispatcher.posting import Wanted
+from dispatcher.posting import Gone, Wanted
 from dispatcher.view import MessageView, ThreadView
 
+_ids = itertools.count()
 Hook = Callable[[str, str], Awaitable[None]]
 
 
@@ -50,14 +52,16 @@ class MemoryPoster:
 
     async def create(self, address: str, wanted: Wanted) -> str:
         await self._begin("create", address, wanted.key)
-        post = Standing(post_id=f"id-{len(self.posts[address])}", key=wanted.key, body=dict(wanted.body))
+        post = Standing(post_id=f"id-{next(_ids)}", key=wanted.key, body=dict(wanted.body))
         self.posts[address].append(post)
         await self.after("create", wanted.key)
         return post.post_id
 
     async def update(self, address: str, post_id: str, wanted: Wanted) -> None:
         await self._begin("update", address, wanted.key)
-        (post,) = (p for p in self.posts[address] if p.post_id == post_id)
+        post = next((p for p in self.posts[address] if p.post_id == post_id), None)
+        if post is None:
+            raise Gone("The post was deleted.")
         post.body = dict(wanted.body)
         await self.after("update", wanted.key)
 

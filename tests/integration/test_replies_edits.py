@@ -8,14 +8,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from contracts.places import PlaceRecord
 from contracts.words import MessageId, ThreadId
 from dispatcher.pace import TRIES
+from dispatcher.places import Places
 from dispatcher.posting import Later
 from dispatcher.replies import Replies
 from dispatcher.slack_render import SlackDialect
 from dispatcher.stand import TAKE_OVER_SECONDS
 from tests.fakes.poster import MemoryPoster
-from tests.integration.replies_lab import WORKER, Clock, Lab, lab, look_until_done, pointer
+from tests.integration.replies_lab import TABLE, WORKER, Clock, Lab, lab, look_until_done, pointer
 
 P = "T1/C1/1.0"
 
@@ -223,3 +225,49 @@ async def test_a_post_that_is_refused_again_and_again_is_given_up_and_stops_no_o
     await site.show("a", P)
     await look_until_done(replies, "a", clock=clock)
     assert poster.body(P, f"living:{message_id}")["stage"] == "running"
+
+
+class Dying(Places):
+    """Records whose reader dies at one of its writes, before it is made or after."""
+
+    def __init__(self, site: Lab, *, at: int, is_written: bool) -> None:
+        super().__init__(site.clients.dynamodb, table=TABLE)
+        self._left, self._is_written = at, is_written
+
+    async def save(self, before: PlaceRecord, after: PlaceRecord) -> PlaceRecord:
+        self._left -= 1
+        if self._left or self._is_written:
+            after = await super().save(before, after)
+        if not self._left:
+            raise asyncio.CancelledError
+        return after
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+@pytest.mark.parametrize("at", range(1, 6))
+async def test_a_short_answer_is_posted_once_when_its_living_message_was_deleted_whoever_dies(
+    site: Lab, clock: Clock, at: int, is_written: bool
+) -> None:
+    poster, dialect = MemoryPoster(), SlackDialect(now=lambda: datetime.now(UTC))
+    message_id = await site.message("a", 1)
+    await site.show("a", P)
+    replies = site.replies(poster, clock=clock, dialect=dialect)
+    await replies.look(pointer("a"))
+    poster.posts[P].clear()
+    await site.start("a", message_id)
+    clock.tick(1)
+    await replies.look(pointer("a"))
+    assert poster.keys(P) == [], "what a person deleted came back before there was an answer"
+    await site.answer("a", message_id, "It is blue.")
+    dying = site.replies(
+        poster, clock=clock, dialect=dialect, places=Dying(site, at=at, is_written=is_written)
+    )
+    with pytest.raises(asyncio.CancelledError):
+        await dying.look(pointer("a"))
+    await look_until_done(site.replies(poster, clock=clock, dialect=dialect), "a", clock=clock)
+    assert poster.keys(P) == [f"living:{message_id}"]
+    assert "It is blue." in str(poster.body(P, f"living:{message_id}"))
+    poster.posts[P].clear()
+    await site.message("a", 2)
+    await site.replies(poster, clock=clock, dialect=dialect).look(pointer("a"))
+    assert poster.keys(P) == ["living:a-2"], "an answer that was told and deleted came back"
