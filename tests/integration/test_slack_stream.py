@@ -11,6 +11,7 @@ import pytest
 from contracts.messages import Author
 from contracts.places import PlaceRecord
 from contracts.words import Frontend, MessageId, Mode, ThreadId
+from dispatcher.pace import EDIT_SECONDS
 from dispatcher.parts import Draft
 from dispatcher.places import Places
 from dispatcher.posting import Later, Undeliverable, Wanted
@@ -328,9 +329,11 @@ async def test_a_stream_of_a_consumer_that_was_killed_before_it_stored_the_id_is
     replies = consumer(records, after, clock)
     await look_until_done(replies, "t", clock=clock)
     await records.start("t", message_id)
-    await look_until_done(replies, "t", clock=clock)
+    clock.tick(EDIT_SECONDS)
+    await replies.look(pointer("t"))  # the elapsed time goes on, so that there is always more to do
     (post,) = slack.world.posts(DIRECT, root.ts)
     assert rows_of(post.versions[-1]) == [("Thinking", "in_progress")]
+    clock.tick(EDIT_SECONDS)
     await records.answer("t", message_id, "It is blue now.")
     await look_until_done(replies, "t", clock=clock)
     (post,) = slack.world.posts(DIRECT, root.ts)
