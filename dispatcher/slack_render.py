@@ -13,6 +13,7 @@ from typing import Any
 from contracts.events import OutcomeData, TaskEntry, ToolData
 from contracts.places import PlaceRecord
 from contracts.words import Frontend
+from dispatcher.github_handed import own_words
 from dispatcher.posting import Wanted
 from dispatcher.slack_lines import elapsed, short, step_line
 from dispatcher.slack_mrkdwn import MESSAGE_LIMIT, Block, answer, context, escape, section
@@ -157,12 +158,12 @@ def _elsewhere(message: MessageView) -> list[Block]:
     """Who asked what, of a message that does not stand in this Slack thread."""
     if message.frontend is Frontend.SLACK:
         return []
-    return [context(f"{escape(message.author.name)}, elsewhere: {escape(short(message.text))}")]
+    return [context(f"{escape(message.author.name)}, elsewhere: {escape(short(own_words(message.text)))}")]
 
 
 def _together(message: MessageView, view: ThreadView) -> str:
     beside = view.message(message.together_with) if message.together_with else None
-    which = f"“{escape(short(beside.text))}”" if beside else "the message before"
+    which = f"“{escape(short(own_words(beside.text)))}”" if beside else "the message before"
     return f"Answered together with {which}." if message.is_over else f"Passed on to the work on {which}."
 
 

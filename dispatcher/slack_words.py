@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from dispatcher.github_handed import own_words
 from dispatcher.slack_mrkdwn import escape
 from dispatcher.view import MessageView, Stage, ThreadView
 
@@ -73,7 +74,7 @@ def _line(message: MessageView) -> str:
         Stage.QUEUED: f"queued behind {message.ahead}" if message.ahead else "next in line",
         Stage.PAUSED: f"paused: {message.note}",
     }.get(message.stage, str(message.stage))
-    words = " ".join(message.text.split())
+    words = " ".join(own_words(message.text).split())
     short = words if len(words) <= 60 else f"{words[:59]}…"
     return f"• “{escape(short)}” by {escape(message.author.name)}: {escape(said)}"
 

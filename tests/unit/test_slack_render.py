@@ -12,9 +12,11 @@ from contracts.events import OutcomeData, TaskEntry, ToolData
 from contracts.messages import Author
 from contracts.places import PlaceRecord
 from contracts.words import Frontend, MessageId, ThreadId, WorkerId
+from dispatcher.github_handed import DATA
 from dispatcher.posting import Wanted
 from dispatcher.slack_mrkdwn import MESSAGE_LIMIT, answer
 from dispatcher.slack_render import SlackDialect
+from dispatcher.slack_words import status
 from dispatcher.view import WAKING, MessageView, Stage, ThreadView
 from fleet.standin.slack_world import World
 
@@ -185,6 +187,17 @@ def test_a_message_from_elsewhere_is_quoted_and_gets_no_reaction() -> None:
     (post,) = wanted(other)
     assert "from the &lt;page&gt;" in letters(post)
     assert post.reactions == ()
+
+
+def test_of_a_message_from_github_only_the_persons_own_words_are_shown() -> None:
+    text = f"Fix it\n\n---\n\n{DATA}\n\nIssue #7 of acme/site, written by eve."
+    asked = message(message_id=MessageId("x1"), frontend=Frontend.GITHUB, text=text)
+    beside = message(2, together_with=asked.message_id)
+    view = ThreadView(thread_id=ThreadId("t"), messages=(asked, beside))
+    for shown in (*map(letters, wanted(asked, beside)), status(view)):
+        assert "Fix it" in shown or "do 2" in shown
+        assert "quoted" not in shown
+    assert "“Fix it”" in letters(wanted(asked, beside)[1])
 
 
 @pytest.mark.parametrize("text", ["Short.", "A long one. " * 400], ids=["short", "long"])
