@@ -8,6 +8,7 @@ are shortened first.
 import html
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -30,6 +31,8 @@ _ROOM = LIMIT - 2_000
 _PULL_LIMIT = 20_000
 _OLD_ANSWER = 600
 _TASKS = 50
+_RESTS = ((timedelta(minutes=1), 3.0), (timedelta(minutes=10), 10.0))
+_LATE_REST = 30.0
 _HEADS = {
     Stage.RECEIVED: "⏳ Received",
     Stage.QUEUED: "⏳ Waiting",
@@ -61,11 +64,20 @@ _MARKDOWN = MarkdownIt("commonmark")
 _OPENING = re.compile(r"<!--")
 
 
-class GitHubDialect:
-    """``page`` gives the address of a thread's page, or None when it has none that others can open."""
+def utc_now() -> datetime:
+    """The time, with its zone."""
+    return datetime.now(UTC)
 
-    def __init__(self, *, page: Callable[[ThreadId], str | None]) -> None:
+
+class GitHubDialect:
+    """``page`` gives the address of a thread's page, or None when it has none that others can open. ``now``
+    tells the time; it is used for how often a comment is edited, and for nothing else."""
+
+    def __init__(
+        self, *, page: Callable[[ThreadId], str | None], now: Callable[[], datetime] = utc_now
+    ) -> None:
         self._page = page
+        self._now = now
 
     def wanted(self, view: ThreadView, place: PlaceRecord) -> list[Wanted]:
         """One post: the sticky comment. It is the final post of every message that is over."""
@@ -76,7 +88,15 @@ class GitHubDialect:
             m for m in view.messages if m.is_over and not place.is_done(m.message_id, sequence=m.sequence)
         ]
         newest = over[-1].message_id if over else None
-        return [Wanted(key=STICKY, body=body, message_id=newest, final=bool(over), at_once=bool(over))]
+        ended = {"message_id": newest, "final": bool(over), "at_once": bool(over)}
+        return [Wanted(key=STICKY, body=body, rest=0.0 if over else _rest(view, self._now()), **ended)]
+
+
+def _rest(view: ThreadView, now: datetime) -> float:
+    """Seconds between two edits while there is work: many long turns together must stay within the hourly
+    limits of an installation."""
+    begun = max((m.started or m.received for m in view.messages if not m.is_over), default=now)
+    return next((rest for young, rest in _RESTS if now - begun < young), _LATE_REST)
 
 
 def marker(key: str) -> str:

@@ -37,10 +37,10 @@ class Pace:
         """Seconds until this place may be asked again; 0 when it may be now."""
         return max(self._not_before, self._of(address).not_before) - self._now()
 
-    def edit_in(self, address: str) -> float:
-        """Seconds until a post of this place may be edited; 0 or less when it may be now."""
+    def edit_in(self, address: str, *, rest: float = EDIT_SECONDS) -> float:
+        """Seconds until a post of this place that wants so long a rest may be edited; 0 or less: now."""
         acted = self._of(address).acted
-        return 0.0 if acted is None else acted + EDIT_SECONDS - self._now()
+        return 0.0 if acted is None else acted + max(rest, EDIT_SECONDS) - self._now()
 
     def acts(self, address: str) -> None:
         """A post is made or edited now, whatever comes of it."""

@@ -20,7 +20,8 @@ class Wanted:
 
     ``body`` is JSON of the dialect's own; equal bodies are not posted again. ``final``: once this stands,
     the message with ``message_id`` is answered there. ``at_once``: a change of state, not held back for the
-    rate of edits. ``fresh``: for so many seconds it looks right if nothing happens; None: for ever.
+    rate of edits. ``rest``: it is edited only so many seconds after anything was done in its place.
+    ``fresh``: for so many seconds it looks right if nothing happens; None: for ever.
     """
 
     key: str
@@ -28,6 +29,7 @@ class Wanted:
     message_id: MessageId | None = None
     final: bool = False
     at_once: bool = False
+    rest: float = 1.0
     fresh: float | None = None
     reactions: tuple[str, ...] = field(default=())
 

@@ -117,14 +117,17 @@ class _Visit:
     async def _make_all(self, posts: list[Wanted]) -> float | None:
         """New posts in their order; of the edits the one that is due most. Seconds until the next edit."""
         edits = {post.key: post for post in reversed(posts) if post.key in self.place.posts}
-        if edits and self._stand.pace.edit_in(self.place.address) <= 0:
+        ready = [post for post in reversed(edits.values()) if self._edit_in(post) <= 0]
+        if ready:
             # One at a time, and before a new post: what stands above says what follows.
-            due_most = next((post for post in edits.values() if post.at_once), None)
-            await self._edit(edits.pop(due_most.key) if due_most else edits.popitem()[1])
+            await self._edit(edits.pop(next((post for post in ready if post.at_once), ready[0]).key))
         for post in posts:
             if post.key not in self.place.posts:
                 await self._create(post)
-        return max(self._stand.pace.edit_in(self.place.address), 0.0) if edits else None
+        return min((max(self._edit_in(post), 0.0) for post in edits.values()), default=None)
+
+    def _edit_in(self, post: Wanted) -> float:
+        return self._stand.pace.edit_in(self.place.address, rest=post.rest)
 
     async def _take_over(self, key: str) -> None:
         """Somebody meant to post or edit this and died, or never heard what became of it: look whether it

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from contracts.places import PlaceRecord
-from contracts.words import MessageId, ThreadId
+from contracts.words import Frontend, MessageId, ThreadId
+from dispatcher.github_render import GitHubDialect
 from dispatcher.pace import TRIES
 from dispatcher.places import Places
 from dispatcher.posting import Later
@@ -179,6 +180,32 @@ async def test_the_elapsed_time_goes_on_in_silence_and_costs_no_more_than_three_
     assert "2 min" in str(poster.body(P, f"living:{message_id}")["blocks"])
     await site.answer("a", message_id)
     await look_until_done(replies, "a", clock=clock)
+
+
+async def test_a_comment_on_github_is_edited_ever_more_seldom_and_shows_the_end_at_once(
+    site: Lab, clock: Clock
+) -> None:
+    poster, begun = MemoryPoster(frontend=Frontend.GITHUB, at=clock), datetime.now(UTC)
+    dialect = GitHubDialect(page=lambda _: None, now=lambda: begun + timedelta(seconds=clock() - 1000))
+    message_id = await site.message("a", 1, frontend=Frontend.GITHUB)
+    await site.show("a", "acme/site#1", frontend=Frontend.GITHUB)
+    await site.start("a", message_id)
+    replies = site.replies(poster, clock=clock, dialect=dialect)
+    while clock() < 1150:
+        more = {"name": f"Step{clock()}", "state": "started"}
+        await site.tell("a", message_id, "turn.tool", tool_use_id="x", **more)
+        wait = await replies.look(pointer("a"))
+        clock.tick(1.5)
+    edits = [at for call, at in poster.times if call == "update"]
+    assert 17 <= sum(at < 1060 for at in edits) <= 20
+    assert 7 <= sum(at > 1060 for at in edits) <= 9
+    assert wait is not None, "nobody would look again for the state that was held back"
+    clock.tick(wait)
+    await replies.look(pointer("a"))
+    await site.answer("a", message_id)
+    clock.tick(1)
+    assert await replies.look(pointer("a")) is None
+    assert "Done" in poster.body("acme/site#1", "sticky")["text"]
 
 
 async def test_edits_without_an_answer_are_tried_ever_more_seldom_too(site: Lab, clock: Clock) -> None:

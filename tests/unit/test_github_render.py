@@ -2,7 +2,7 @@
 
 import html
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -78,6 +78,17 @@ def test_answers_of_all_messages_stand_in_it_newest_last_with_the_evidence() -> 
 
 def test_a_post_is_final_only_once_a_message_is_over() -> None:
     assert not wanted(message(stage=Stage.RUNNING)).final
+
+
+@pytest.mark.parametrize(("minutes", "rest"), [(0, 3), (5, 10), (40, 30)])
+def test_the_longer_a_turn_the_more_seldom_its_comment_is_edited(minutes: int, rest: float) -> None:
+    begun = datetime(2026, 11, 20, tzinfo=UTC)
+    dialect = GitHubDialect(page=lambda _: None, now=lambda: begun + timedelta(minutes=minutes))
+    running = message(2, stage=Stage.RUNNING, started=begun)
+    (post,) = dialect.wanted(ThreadView(thread_id=ThreadId("t"), messages=(running,)), PLACE)
+    assert post.rest == rest
+    (end,) = dialect.wanted(ThreadView(thread_id=ThreadId("t"), messages=(over(1), running)), PLACE)
+    assert end.rest < 1
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 40, 400])
