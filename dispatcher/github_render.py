@@ -88,8 +88,9 @@ class GitHubDialect:
             m for m in view.messages if m.is_over and not place.is_done(m.message_id, sequence=m.sequence)
         ]
         newest = over[-1].message_id if over else None
-        ended = {"message_id": newest, "final": bool(over), "at_once": bool(over)}
-        return [Wanted(key=STICKY, body=body, rest=0.0 if over else _rest(view, self._now()), **ended)]
+        rest = 0.0 if over else _rest(view, self._now())
+        is_end = bool(over)
+        return [Wanted(key=STICKY, body=body, message_id=newest, final=is_end, at_once=is_end, rest=rest)]
 
 
 def _rest(view: ThreadView, now: datetime) -> float:
