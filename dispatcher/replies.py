@@ -78,13 +78,16 @@ class Replies:
                 await self._nowhere(worker, thread_id)
                 return None
             view = await self._views.now(worker, thread_id)
-        open_ = [p for p in places if p.undeliverable is None and p.frontend in self._stands]
+        deliverable = [p for p in places if p.undeliverable is None]
+        open_ = [p for p in deliverable if p.frontend in self._stands]
         made = await asyncio.gather(*(self._make(p, view) for p in open_), return_exceptions=True)
         faults = [x for x in made if isinstance(x, BaseException)]
         if faults:
             await self._fail(open_, made, is_last=is_last)
         left = [x for x in made if isinstance(x, Standing)]
-        if all(_is_over(s, view) for s in left):
+        # What a frontend that is switched off has missed is shown when it is back.
+        off = [p for p in deliverable if p.frontend not in self._stands]
+        if all(_is_over(s, view) for s in left) and all(is_finished(p, view=view) for p in off):
             last = max((m.sequence for m in view.messages), default=0)
             await self._places.forget_unshown(worker, thread_id, through=last)
         return min((s.again for s in left if s.again is not None), default=None)

@@ -259,10 +259,32 @@ async def test_a_thread_is_listed_as_unshown_from_its_message_until_everything_s
     assert await site.unshown() == ["a"]
 
 
-async def test_a_place_of_a_frontend_that_is_switched_off_is_passed_over(site: Lab, clock: Clock) -> None:
+async def test_an_answer_that_ends_while_its_frontend_is_switched_off_is_shown_when_it_is_back(
+    site: Lab, clock: Clock, poster: MemoryPoster
+) -> None:
     await answered(site, "a", 1)
     await site.show("a", P)
-    assert await site.replies(clock=clock).look(pointer("a")) is None
+    github = MemoryPoster(frontend=Frontend.GITHUB)
+    for switched_on in ([], [github]):
+        assert await site.replies(*switched_on, clock=clock).look(pointer("a")) is None
+        assert await site.unshown() == ["a"], "nobody would look when the frontend is back"
+    await look_until_done(site.replies(poster, clock=clock), "a", clock=clock)
+    assert poster.keys(P) == ["living:a-1", "answer:a-1:1"]
+    assert await site.unshown() == []
+
+
+async def test_a_place_that_is_finished_is_not_listed_for_a_frontend_that_is_switched_off(
+    site: Lab, clock: Clock, poster: MemoryPoster
+) -> None:
+    await answered(site, "a", 1)
+    await site.show("a", P)
+    await look_until_done(site.replies(poster, clock=clock), "a", clock=clock)
+    await site.message("b", 1)
+    await site.show("b", "T/C/b")
+    (place,) = await site.places.places_of(WORKER, ThreadId("b"))
+    await site.places.save(place, place.model_copy(update={"undeliverable": "gone"}))
+    for thread in ("a", "b"):
+        assert await site.replies(clock=clock).look(pointer(thread)) is None
     assert await site.unshown() == []
 
 
