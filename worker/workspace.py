@@ -163,12 +163,6 @@ class GitWorkspace:
         """The thread whose branch the worktree holds now, if it is one's."""
         return ThreadId(self._notes.current()[1]) or None
 
-    async def diff(self, thread_id: ThreadId) -> str:
-        """What the thread's branch changed since it left the default branch, as a redacted patch."""
-        between = f"{TRACKING}{await self.default_branch()}...{heads(names.branch(thread_id))}"
-        run = await self._git.run("diff", "--no-ext-diff", "--no-textconv", "--no-color", between, "--")
-        return self._git.redact(run.out.decode("utf-8", "replace"))
-
     async def span(self, thread_id: ThreadId) -> Span | None:
         """Where the thread's branch left the default branch, and where it stands; None without a branch."""
         return await self._differ.span(names.branch(thread_id))
