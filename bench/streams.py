@@ -50,14 +50,14 @@ class Samples:
 # ---------------------------------------------------------------- the readers' process
 
 
-async def read(address: str, *, streams: int) -> None:
-    """Open so many streams and print a line per arrival: the event's number and when it came."""
+async def read(address: str, *, streams: int, after: int) -> None:
+    """Open so many streams beyond an event; print a line per arrival: the event and when it came."""
     place = urlsplit(address)
     ready = asyncio.Semaphore(0)
 
     async def one() -> None:
         reader, writer = await asyncio.open_connection(place.hostname, place.port, limit=2**20)
-        request = f"GET /v1/threads/{THREAD}/events HTTP/1.1\r\nHost: {place.netloc}\r\n\r\n"
+        request = f"GET /v1/threads/{THREAD}/events?after={after} HTTP/1.1\r\nHost: {place.netloc}\r\n\r\n"
         writer.write(request.encode())
         await reader.readuntil(b"\r\n\r\n")
         ready.release()
@@ -86,8 +86,9 @@ async def _flush() -> None:
 class Readers:
     """The streams, in a process of their own."""
 
-    def __init__(self, address: str, *, streams: int) -> None:
-        command = [sys.executable, "-m", "bench.streams", "--read", address, "--streams", str(streams)]
+    def __init__(self, address: str, *, streams: int, after: int) -> None:
+        command = [sys.executable, "-m", "bench.streams", "--read", address]
+        command += ["--streams", str(streams), "--after", str(after)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self._lines = self._process.stdout
@@ -161,7 +162,11 @@ async def bench(dispatcher: DispatcherProcess, *, counts: list[int], events: int
             await recorder.append(worker=WORKER, thread_id=THREAD, make=lambda n: event(n, characters=LOUD))
         for count in counts:
             samples = Samples(streams=count)
-            readers = await asyncio.to_thread(Readers, dispatcher.url, streams=count)
+            after = await recorder.append(
+                worker=WORKER, thread_id=THREAD, make=lambda n: event(n, characters=1)
+            )
+            assert after is not None
+            readers = await asyncio.to_thread(Readers, dispatcher.url, streams=count, after=after.id)
             try:
                 await measure(recorder, readers, events=events, samples=samples, size=200)
             finally:
@@ -198,9 +203,10 @@ def main() -> None:
     options.add_argument("--json", action="store_true", help="print all samples as JSON")
     options.add_argument("--read", help=argparse.SUPPRESS)
     options.add_argument("--streams", type=int, default=1, help=argparse.SUPPRESS)
+    options.add_argument("--after", type=int, default=0, help=argparse.SUPPRESS)
     chosen = options.parse_args()
     if chosen.read:
-        asyncio.run(read(chosen.read, streams=chosen.streams))
+        asyncio.run(read(chosen.read, streams=chosen.streams, after=chosen.after))
         return
     with tempfile.TemporaryDirectory(prefix="branchline-bench-") as name:
         folder, account = Path(name), fresh_account()
