@@ -105,8 +105,8 @@ def policy(settings: Settings) -> str:
     """What the page may do: run, show and ask what is its own, and frame the preview."""
     port = settings.preview_port
     frames = [f"http://127.0.0.1:{port}", f"http://localhost:{port}", "http://*.localhost:*"]
-    if settings.public_host is not None:
-        frames.append(f"https://*.{settings.public_host}")
+    if settings.outside_host is not None:
+        frames.append(f"https://*.{settings.outside_host}")
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob:;"
         f" frame-src {' '.join(frames)}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
