@@ -1,11 +1,10 @@
-"""The page at ``/``: the files that ``./scripts/page`` builds, as they are but for the preview's address.
+"""The page at ``/``: the files that ``./scripts/page`` builds, as they are.
 
 They are read once, and again when they were built anew. Knows nothing of threads, and says so in words when
 there is nothing built.
 """
 
 import hashlib
-import html
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,6 @@ _TYPES = {
 }
 _HEADERS = {"Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff", "Vary": "Accept-Encoding"}
 _FOR_EVER = "public, max-age=31536000, immutable"
-_EMPTY = '<meta name="branchline-preview" content="" />'
 _MISSING = (
     "The page is not built: run ./scripts/page and load this again. The API under /v1 works without it.\n"
 )
@@ -46,9 +44,8 @@ class _File:
 class _Built:
     """What is in the folder now, by address."""
 
-    def __init__(self, folder: Path, *, preview: str) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._preview = preview
         self._stamp: int | None = None
         self._files: dict[str, _File] = {}
 
@@ -69,9 +66,6 @@ class _Built:
     def _file(self, path: Path, *, name: str) -> _File:
         content, twin = path.read_bytes(), path.with_name(f"{path.name}.gz")
         packed = twin.read_bytes() if twin.is_file() else None
-        if name == INDEX:
-            told = _EMPTY.replace('content=""', f'content="{html.escape(self._preview)}"')
-            content, packed = content.replace(_EMPTY.encode(), told.encode()), None
         return _File(
             content=content,
             packed=packed,
@@ -84,7 +78,7 @@ class _Built:
 def router(settings: Settings, *, folder: Path = STATIC) -> APIRouter:
     """``/`` and the files that it names."""
     made = APIRouter()
-    built = _Built(folder, preview=f"http://127.0.0.1:{settings.preview_port}")
+    built = _Built(folder)
     headers = {**_HEADERS, "Content-Security-Policy": policy(settings)}
 
     async def answer(request: Request) -> Response:
@@ -103,8 +97,7 @@ def router(settings: Settings, *, folder: Path = STATIC) -> APIRouter:
 
 def policy(settings: Settings) -> str:
     """What the page may do: run, show and ask what is its own, and frame the preview."""
-    port = settings.preview_port
-    frames = [f"http://127.0.0.1:{port}", f"http://localhost:{port}", "http://*.localhost:*"]
+    frames = ["http://*.localhost:*"]
     if settings.outside_host is not None:
         frames.append(f"https://*.{settings.outside_host}")
     return (

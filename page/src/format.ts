@@ -21,6 +21,10 @@ export function ago(time: string, now: number): string {
   return new Date(then).toLocaleDateString("en", { day: "numeric", month: "short", year: "numeric" });
 }
 
+/** A line of Markdown without the signs that only format it. */
+export const plain = (line: string): string =>
+  line.replace(/^\s*(#{1,6}|[-*>]|\d+\.)\s+/, "").replace(/`+|\*\*|__/g, "").replace(/\[([^\]]*)\]\([^)]*\)/g, "$1");
+
 export const clock = (time: string): string =>
   new Date(time).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 

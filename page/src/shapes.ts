@@ -45,7 +45,7 @@ export interface ChangedFile {
 
 export interface Changes {
   base: { branch: string; sha: string } | null;
-  head: string | null;
+  head: { branch: string; sha: string } | null;
   files: ChangedFile[];
   cut?: boolean;
 }

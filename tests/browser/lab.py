@@ -1,5 +1,6 @@
 """A browser before a running fleet: the page as a person meets it, with everything that went wrong in it."""
 
+import io
 import os
 import shutil
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from dispatcher.page import INDEX, STATIC
@@ -89,9 +91,10 @@ class Window:
         self.page.get_by_test_id("proof").nth(count - 1).wait_for()
 
     def picture(self, path: Path) -> None:
-        """What the window shows."""
+        """What the window shows, in few colours: a picture in the repository stays there for ever."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=path)
+        with Image.open(io.BytesIO(self.page.screenshot())) as taken:
+            taken.convert("RGB").quantize(200, dither=Image.Dither.NONE).save(path, optimize=True)
 
     def close(self) -> None:
         self.context.close()

@@ -8,6 +8,8 @@ import type { ChangedFile, Changes as Found } from "../shapes.ts";
 import { threadId, view } from "../store.ts";
 import { Icon } from "./Icons.tsx";
 
+const TRIES = 6;
+
 export function Changes() {
   const [found, setFound] = useState<Found | null>(null);
   const [problem, setProblem] = useState("");
@@ -16,20 +18,28 @@ export function Changes() {
   useEffect(() => {
     if (thread === null) return undefined;
     let isLate = false;
-    get<Found>(pathOf(thread, "/changes")).then(
-      (changes) => {
-        if (isLate) return;
-        setFound(changes);
-        setProblem("");
-      },
-      (error: unknown) => {
-        if (isLate) return;
-        if (error instanceof Problem && error.isMissingRoute) setFound({ base: null, head: null, files: [] });
-        else setProblem(wordsOf(error));
-      },
-    );
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const newest = [...view.value.messages].reverse().find((m) => m.commit);
+    const shas = [newest?.push?.sha, newest?.commit?.sha].filter(Boolean);
+    const read = (tries: number): void => {
+      get<Found>(pathOf(thread, "/changes")).then(
+        (changes) => {
+          if (isLate) return;
+          setFound(changes);
+          setProblem("");
+          // The worker writes them down beside the answer, so they may be a moment behind it.
+          const isBehind = shas.length > 0 && !shas.includes(changes.head?.sha);
+          if (isBehind && tries < TRIES) timer = setTimeout(() => read(tries + 1), 300 * 2 ** tries);
+        },
+        (error: unknown) => {
+          if (!isLate) setProblem(error instanceof Problem && error.isGone ? "This thread is not there." : wordsOf(error));
+        },
+      );
+    };
+    read(0);
     return () => {
       isLate = true;
+      clearTimeout(timer);
     };
   }, [thread, commits]);
   if (problem && !found) {

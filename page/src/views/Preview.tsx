@@ -1,14 +1,13 @@
 // The site as the worker serves it. It has a name of its own, so its scripts reach nothing of this page.
 import { useEffect, useState } from "preact/hooks";
-import { get, pathOf } from "../api.ts";
+import { get, pathOf, wordsOf } from "../api.ts";
 import { openTab } from "../panes.ts";
 import { addressOf } from "../route.ts";
 import type { PreviewState } from "../shapes.ts";
 import { row, threadId, threads, view } from "../store.ts";
 import { Icon } from "./Icons.tsx";
 
-const configured = (): string | null =>
-  document.querySelector<HTMLMetaElement>('meta[name="branchline-preview"]')?.content || null;
+const NOTHING: PreviewState = { url: null, ready: false, branch: null, thread_id: null, problem: null };
 
 export function Preview() {
   const [state, setState] = useState<PreviewState | null>(null);
@@ -23,7 +22,7 @@ export function Preview() {
     const read = () =>
       get<PreviewState>(pathOf(thread, "/preview")).then(
         (found) => !isLate && setState(found),
-        () => !isLate && setState({ url: ready ?? configured(), ready: true, branch: null, thread_id: null, problem: null }),
+        (error: unknown) => !isLate && setState((old) => (old?.ready ? old : { ...NOTHING, problem: wordsOf(error) })),
       );
     void read();
     const timer = setInterval(() => !document.hidden && void read(), 5000);

@@ -1,6 +1,6 @@
 // The list of threads: what each is about, how it stands, where it came from.
 import { useState } from "preact/hooks";
-import { ago, dollars, moment } from "../format.ts";
+import { ago, dollars, moment, plain } from "../format.ts";
 import { newThread } from "../keys.ts";
 import { show } from "../panes.ts";
 import { project, search, shown } from "../search.ts";
@@ -118,7 +118,7 @@ function Entry({ row }: { row: Row }) {
         <time dateTime={row.updated} title={moment(row.updated)}>
           {ago(row.updated, now.value)}
         </time>
-        {row.last_line && row.last_line !== row.title && <span class="entry-line">{row.last_line}</span>}
+        {row.last_line && row.last_line !== row.title && <span class="entry-line">{plain(row.last_line)}</span>}
         <span class="entry-facts">
           <span class={`state ${state.tone}`}>
             <Icon name={state.icon} size={13} spinning={state.icon === "spin"} /> {state.word}
