@@ -35,7 +35,7 @@ from dispatcher.places import Places
 from dispatcher.preview import Preview
 from dispatcher.preview_names import PreviewNames
 from dispatcher.preview_proxy import PreviewDoor, PreviewProxy, proxying
-from dispatcher.preview_tickets import RandomKey, Tickets
+from dispatcher.preview_tickets import Tickets
 from dispatcher.pull_of_thread import OpenPull, PullOfThread, connected
 from dispatcher.queues import Queues
 from dispatcher.record import Recorder
@@ -45,7 +45,7 @@ from dispatcher.rings import Rings
 from dispatcher.settings import Settings
 from dispatcher.signin import SigningIn
 from dispatcher.signin_cookies import Cookies
-from dispatcher.signin_gate import Doors, Gate
+from dispatcher.signin_gate import Gate
 from dispatcher.signin_rights import refuse_open
 from dispatcher.streams import Streams
 from dispatcher.sweep import Sweep
@@ -76,10 +76,15 @@ def create_app(
         async with AsyncExitStack() as stack:
             clients = await stack.enter_async_context(aws.connect())
             launcher = await _launcher(settings, stack)
-            app.state.doors = await _sign_in(app, settings, clients, stack, now)
+            signing = await _sign_in(app, settings, clients, stack, now)
             on = [door for door in frontdoors if door.is_on()]
             house = _House(
-                settings=settings, clients=clients, launcher=launcher, chats=bool(on), in_lambda=in_lambda
+                settings=settings,
+                clients=clients,
+                signing=signing,
+                launcher=launcher,
+                chats=bool(on),
+                in_lambda=in_lambda,
             )
             house.pulls = await connected(stack)
             chats = await _open(app, house, on, stack)
@@ -117,11 +122,18 @@ class _House:
     """Every part of the dispatcher, each made once. ``chats``: whether there is a chat frontend."""
 
     def __init__(
-        self, *, settings: Settings, clients: aws.Clients, launcher: Launcher, chats: bool, in_lambda: bool
+        self,
+        *,
+        settings: Settings,
+        clients: aws.Clients,
+        signing: SigningIn,
+        launcher: Launcher,
+        chats: bool,
+        in_lambda: bool,
     ) -> None:
-        self.settings, self.in_lambda = settings, in_lambda
+        self.settings, self.in_lambda, self.signing = settings, in_lambda, signing
         self.dynamodb = clients.dynamodb
-        self.tickets = Tickets(RandomKey()) if settings.signs_in else None
+        self.tickets = Tickets(signing.keys) if settings.signs_in else None
         self.pulls: OpenPull | None = None
         self.table = table = Table(clients.dynamodb, name=settings.table)
         self.places = Places(clients.dynamodb, table=settings.table)
@@ -239,15 +251,16 @@ async def _sign_in(
     clients: aws.Clients,
     stack: AsyncExitStack,
     now: Callable[[], float],
-) -> Doors:
-    """What the gate asks; its addresses are opened."""
+) -> SigningIn:
+    """The parts of signing in; the gate can ask, and their addresses are opened."""
     github = settings.github_login
     session = await stack.enter_async_context(aiohttp.ClientSession()) if github else None
     people = People(clients.dynamodb, table=settings.table)
     made = SigningIn(clients.dynamodb, settings=settings, people=people, session=session, now=now)
     for router in made.routers:
         app.include_router(router)
-    return made.doors
+    app.state.doors = made.doors
+    return made
 
 
 async def _launcher(settings: Settings, stack: AsyncExitStack) -> Launcher:

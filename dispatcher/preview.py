@@ -58,15 +58,16 @@ class Preview:
         who.needs(Scope.READ)
         worker, thread = await self._ingest.thread(ThreadId(thread_id))
         who.checked(thread)
-        url = self._url(worker, user=who.user, host=request.headers.get("host", ""))
+        url = await self._url(worker, user=who.user, host=request.headers.get("host", ""))
         shown = _shown(await self._table.worker(worker), url=url)
         return JSONResponse(shown.model_dump(mode="json"), headers={"Cache-Control": "no-store"})
 
-    def _url(self, worker: WorkerId, *, user: str, host: str) -> str | None:
+    async def _url(self, worker: WorkerId, *, user: str, host: str) -> str | None:
         origin = self._names.origin(worker, asked=host) if self._passed_on else None
         if origin is None or self._tickets is None:
             return f"{origin}/" if origin else None
-        return f"{origin}/?{PARAMETER}={self._tickets.ticket(worker=worker, user=user)}"
+        ticket = await self._tickets.ticket(worker=worker, user=user)
+        return f"{origin}/?{PARAMETER}={ticket}"
 
 
 def _shown(row: WorkerRecord | None, *, url: str | None) -> PreviewShown:

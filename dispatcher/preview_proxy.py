@@ -111,7 +111,7 @@ class PreviewProxy:
     async def _decide(self, name: str, *, seen: Seen, scope: Scope) -> str | Response:
         """Where to pass the request on to, or what to say instead. Raises Unavailable."""
         worker = await self._worker(name)
-        refusal = self._check(worker, seen=seen, scope=scope)
+        refusal = await self._check(worker, seen=seen, scope=scope)
         if refusal is not None:
             return refusal
         if worker is None or not scope.get("raw_path", b"").startswith(b"/"):
@@ -129,8 +129,11 @@ class PreviewProxy:
 
     # ------------------------------------------------------------ who asks
 
-    def _check(self, worker: WorkerId | None, *, seen: Seen, scope: Scope) -> Response | None:
-        """What to say to somebody who may not see this preview, or who has a ticket to be taken first."""
+    async def _check(self, worker: WorkerId | None, *, seen: Seen, scope: Scope) -> Response | None:
+        """What to say to somebody who may not see this preview, or who has a ticket to be taken first.
+
+        Raises Unavailable.
+        """
         if self._tickets is None:
             return None
         if worker is None:  # whether there is such a worker is nobody's business
@@ -138,11 +141,11 @@ class PreviewProxy:
         secure = seen.origin.startswith("https:")
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = [value for name, value in query if name == PARAMETER]
-        cookie = self._tickets.cookie(given[-1], worker=worker, secure=secure) if given else None
+        cookie = await self._tickets.cookie(given[-1], worker=worker, secure=secure) if given else None
         if cookie is not None and scope["type"] == "http":
             return _without_ticket(seen, scope=scope, query=query, cookie=cookie)
         cookies = "; ".join(Headers(scope=scope).getlist("cookie"))
-        if self._tickets.admits(cookies, worker=worker, secure=secure):
+        if await self._tickets.admits(cookies, worker=worker, secure=secure):
             return None
         return _words(words.SIGN_IN, seen, status=401)
 

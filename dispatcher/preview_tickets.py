@@ -1,16 +1,13 @@
 """How somebody who is signed in on the page is let in under a preview's name, where its cookies are not.
 
 A ticket lives for a minute and opens one worker's preview; it is given in the address, becomes a cookie of
-that name and is gone from the address. Holds nothing: both are signed. What signs is handed in.
+that name and is gone from the address. Holds nothing: both are signed, with keys that all dispatchers share
+and that outlive a restart. Every method raises ``errors.Unavailable`` when the keys cannot be read.
 """
 
-import secrets
-import time
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Protocol
-
-import jwt
 
 from contracts.words import WorkerId
 
@@ -22,35 +19,14 @@ _TICKET, _COOKIE = "preview-ticket", "preview"
 
 
 class Signer(Protocol):
-    """Signs claims and knows its own signature again. ``exp`` and ``aud`` are the caller's to set."""
+    """Signs claims and knows its own signature again, as ``signin_keys.Keys`` does."""
 
-    def sign(self, claims: Mapping[str, Any]) -> str:
-        """A token that says so."""
+    async def sign(self, claims: Mapping[str, Any], *, audience: str, seconds: float) -> str:
+        """A token that says so, for that long. Raises Unavailable."""
 
-    def verify(self, token: str, *, audience: str) -> Mapping[str, Any] | None:
-        """What the token says; None when it is not ours, is for another audience, or its time is over."""
-
-
-class RandomKey:
-    """A key that only this process has: after a restart the page asks for new tickets."""
-
-    def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
-
-    def sign(self, claims: Mapping[str, Any]) -> str:
-        """See ``Signer``."""
-        return jwt.encode(dict(claims), self._key, algorithm="HS256")
-
-    def verify(self, token: str, *, audience: str) -> Mapping[str, Any] | None:
-        """See ``Signer``."""
-        try:
-            needed = ["exp", "aud", "sub"]
-            claims: Mapping[str, Any] = jwt.decode(
-                token, self._key, algorithms=["HS256"], audience=audience, options={"require": needed}
-            )
-        except jwt.InvalidTokenError:
-            return None
-        return claims
+    async def read(self, token: str, *, audience: str) -> Mapping[str, Any] | None:
+        """What the token says; None when it is not ours, is for another audience, or its time is over.
+        Raises Unavailable."""
 
 
 class Tickets:
@@ -59,32 +35,32 @@ class Tickets:
     def __init__(self, signer: Signer) -> None:
         self._signer = signer
 
-    def ticket(self, *, worker: WorkerId, user: str) -> str:
+    async def ticket(self, *, worker: WorkerId, user: str) -> str:
         """A ticket for this worker's preview."""
-        return self._sign(worker=worker, user=user, audience=_TICKET, seconds=TICKET_SECONDS)
+        return await self._sign(worker=worker, user=user, audience=_TICKET, seconds=TICKET_SECONDS)
 
-    def cookie(self, ticket: str, *, worker: WorkerId, secure: bool) -> str | None:
+    async def cookie(self, ticket: str, *, worker: WorkerId, secure: bool) -> str | None:
         """The ``Set-Cookie`` for a ticket of this worker; None for any other."""
-        claims = self._known(ticket, worker=worker, audience=_TICKET)
+        claims = await self._known(ticket, worker=worker, audience=_TICKET)
         if claims is None:
             return None
-        value = self._sign(worker=worker, user=claims["sub"], audience=_COOKIE, seconds=COOKIE_SECONDS)
+        value = await self._sign(worker=worker, user=claims["sub"], audience=_COOKIE, seconds=COOKIE_SECONDS)
         # On one machine page and preview are two sites to a browser; it takes Secure from localhost as well.
         site = "SameSite=Lax" if secure else "SameSite=None; Partitioned"
         rest = f"Max-Age={COOKIE_SECONDS}; Path=/; HttpOnly; Secure; {site}"
         return f"{cookie_name(secure=secure)}={value}; {rest}"
 
-    def admits(self, cookies: str, *, worker: WorkerId, secure: bool) -> bool:
+    async def admits(self, cookies: str, *, worker: WorkerId, secure: bool) -> bool:
         """Whether a request's ``Cookie`` opens this worker's preview."""
         given = read_cookies(cookies).get(cookie_name(secure=secure))
-        return given is not None and self._known(given, worker=worker, audience=_COOKIE) is not None
+        return given is not None and await self._known(given, worker=worker, audience=_COOKIE) is not None
 
-    def _sign(self, *, worker: WorkerId, user: str, audience: str, seconds: int) -> str:
-        until = int(time.time()) + seconds
-        return self._signer.sign({"aud": audience, "sub": user, "worker": worker, "exp": until})
+    async def _sign(self, *, worker: WorkerId, user: str, audience: str, seconds: int) -> str:
+        claims = {"sub": user, "worker": worker}
+        return await self._signer.sign(claims, audience=audience, seconds=seconds)
 
-    def _known(self, token: str, *, worker: WorkerId, audience: str) -> Mapping[str, Any] | None:
-        claims = self._signer.verify(token, audience=audience)
+    async def _known(self, token: str, *, worker: WorkerId, audience: str) -> Mapping[str, Any] | None:
+        claims = await self._signer.read(token, audience=audience)
         return claims if claims is not None and claims.get("worker") == worker else None
 
 

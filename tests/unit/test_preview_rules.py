@@ -1,6 +1,8 @@
 """What a preview's proxy decides without asking anybody: names, addresses, headers, tickets."""
 
 import time
+from collections.abc import Callable
+from typing import Any, cast
 
 import httpx
 import jwt
@@ -11,12 +13,15 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from contracts.records import Item
 from contracts.words import WorkerId
 from dispatcher import preview_headers
 from dispatcher.guard import Guard
 from dispatcher.preview_names import PreviewNames, label
 from dispatcher.preview_target import target
-from dispatcher.preview_tickets import RandomKey, Tickets, cookie_name
+from dispatcher.preview_tickets import Tickets, cookie_name
+from dispatcher.signin_keys import Keys
+from dispatcher.signin_store import Store
 
 W = WorkerId("local-site-local")
 OTHER = WorkerId("local-site-ada")
@@ -214,52 +219,83 @@ def test_only_the_page_may_show_a_site_in_a_frame() -> None:
 # ------------------------------------------------------------ tickets
 
 
-def cookie_of(tickets: Tickets, ticket: str, *, secure: bool = False) -> str:
-    made = tickets.cookie(ticket, worker=W, secure=secure)
+def signer(*, now: Callable[[], float] = time.time) -> Keys:
+    """Keys of one table, as every dispatcher has them; no test here reads that table."""
+    return Keys(cast("Store", OneTable()), now=now)
+
+
+class OneTable:
+    """The rows of signing in, in memory."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, Any]] = {}
+
+    async def get(self, key: Item) -> dict[str, Any] | None:
+        return self.rows.get(str(key))
+
+    async def put(self, key: Item, plain: dict[str, Any], **_: object) -> None:
+        self.rows[str(key)] = plain
+
+
+async def cookie_of(tickets: Tickets, ticket: str, *, secure: bool = False) -> str:
+    made = await tickets.cookie(ticket, worker=W, secure=secure)
     assert made is not None
     return made.partition(";")[0]
 
 
-def test_a_ticket_becomes_a_cookie_that_opens_one_workers_preview() -> None:
-    tickets = Tickets(RandomKey())
-    cookie = cookie_of(tickets, tickets.ticket(worker=W, user="ada"))
-    assert tickets.admits(f"a=1; {cookie}; b=2", worker=W, secure=False)
-    assert not tickets.admits(cookie, worker=OTHER, secure=False)
-    assert not tickets.admits("", worker=W, secure=False)
+async def test_a_ticket_becomes_a_cookie_that_opens_one_workers_preview() -> None:
+    tickets = Tickets(signer())
+    cookie = await cookie_of(tickets, await tickets.ticket(worker=W, user="ada"))
+    assert await tickets.admits(f"a=1; {cookie}; b=2", worker=W, secure=False)
+    assert not await tickets.admits(cookie, worker=OTHER, secure=False)
+    assert not await tickets.admits("", worker=W, secure=False)
 
 
-def test_a_ticket_of_another_worker_of_another_key_or_a_cookie_as_a_ticket_is_refused() -> None:
-    tickets, others = Tickets(RandomKey()), Tickets(RandomKey())
-    cookie = cookie_of(tickets, tickets.ticket(worker=W, user="ada")).partition("=")[2]
+async def test_another_dispatcher_of_the_same_table_takes_ticket_and_cookie() -> None:
+    table = cast("Store", OneTable())
+    one, other = Tickets(Keys(table)), Tickets(Keys(table))
+    cookie = await cookie_of(other, await one.ticket(worker=W, user="ada"))
+    assert await one.admits(cookie, worker=W, secure=False)
+
+
+async def test_a_ticket_of_another_worker_of_another_key_or_a_cookie_as_a_ticket_is_refused() -> None:
+    keys = signer()
+    tickets, others = Tickets(keys), Tickets(signer())
+    cookie = (await cookie_of(tickets, await tickets.ticket(worker=W, user="ada"))).partition("=")[2]
+    claims = {"aud": "preview-ticket", "sub": "ada", "worker": W, "iat": 0, "exp": 2**40}
     wrong = [
-        tickets.ticket(worker=OTHER, user="ada"),
-        others.ticket(worker=W, user="ada"),
+        await tickets.ticket(worker=OTHER, user="ada"),
+        await others.ticket(worker=W, user="ada"),
+        await keys.sign({"sub": "ada", "worker": W}, audience="branchline", seconds=60),  # a session
         cookie,
         "",
         "x.y.z",
-        jwt.encode({"aud": "preview-ticket", "sub": "ada", "worker": W, "exp": 2**40}, "", algorithm="none"),
+        jwt.encode(claims, "", algorithm="none"),
     ]
-    assert [tickets.cookie(each, worker=W, secure=False) for each in wrong] == [None] * len(wrong)
-    ticket = tickets.ticket(worker=W, user="ada")
-    assert not tickets.admits(f"{cookie_name(secure=False)}={ticket}", worker=W, secure=False)
+    assert [await tickets.cookie(each, worker=W, secure=False) for each in wrong] == [None] * len(wrong)
+    ticket = await tickets.ticket(worker=W, user="ada")
+    assert not await tickets.admits(f"{cookie_name(secure=False)}={ticket}", worker=W, secure=False)
 
 
-def test_a_ticket_is_good_for_a_minute_and_a_cookie_for_eight_hours_at_most() -> None:
-    tickets, key = Tickets(RandomKey()), RandomKey()
-    ticket = tickets.ticket(worker=W, user="ada")
-    until = jwt.decode(ticket, options={"verify_signature": False})["exp"]
-    assert 50 < until - time.time() <= 60
-    assert "Max-Age=28800" in (tickets.cookie(ticket, worker=W, secure=True) or "")
-    old = key.sign({"aud": "preview-ticket", "sub": "ada", "worker": W, "exp": int(time.time()) - 1})
-    assert Tickets(key).cookie(old, worker=W, secure=False) is None
-    endless = key.sign({"aud": "preview-ticket", "sub": "ada", "worker": W})
-    assert Tickets(key).cookie(endless, worker=W, secure=False) is None
+async def test_a_ticket_is_good_for_a_minute_and_a_cookie_for_eight_hours_at_most() -> None:
+    at = [time.time()]
+    tickets = Tickets(signer(now=lambda: at[0]))
+    ticket = await tickets.ticket(worker=W, user="ada")
+    at[0] += 59
+    made = await tickets.cookie(ticket, worker=W, secure=False) or ""
+    assert "Max-Age=28800" in made
+    at[0] += 2
+    assert await tickets.cookie(ticket, worker=W, secure=False) is None
+    cookie = made.partition(";")[0]
+    assert await tickets.admits(cookie, worker=W, secure=False)
+    at[0] += 28800
+    assert not await tickets.admits(cookie, worker=W, secure=False)
 
 
-def test_no_script_reads_the_cookie_and_no_other_name_sets_it() -> None:
-    tickets = Tickets(RandomKey())
-    ticket = tickets.ticket(worker=W, user="ada")
-    public = tickets.cookie(ticket, worker=W, secure=True) or ""
+async def test_no_script_reads_the_cookie_and_no_other_name_sets_it() -> None:
+    tickets = Tickets(signer())
+    ticket = await tickets.ticket(worker=W, user="ada")
+    public = await tickets.cookie(ticket, worker=W, secure=True) or ""
     assert public.startswith("__Host-")
     assert "HttpOnly" in public
     assert "Secure" in public
