@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,16 +11,21 @@ from typing import Any, Literal
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Locator, Page, expect, sync_playwright
 
 from dispatcher.page import INDEX, STATIC
 
-SECONDS = 60
+SECONDS = 90
 Scheme = Literal["light", "dark"]
 DESKTOP = (1440, 900)
 PHONE = (390, 844)
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 _EXPECTED = "Failed to load resource"
 """What Chromium says of any answer that is an error; the page says it in words."""
+_WATCH = """
+addEventListener("securitypolicyviolation", (event) =>
+  console.error(`the policy held back ${event.violatedDirective} ${event.blockedURI}`));
+"""
 
 
 def chromium() -> str:
@@ -42,6 +48,7 @@ def _missing(why: str) -> None:
 def running_browser() -> Iterator[Browser]:
     """A browser without a profile."""
     path = chromium()
+    expect.set_options(timeout=SECONDS * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         try:
@@ -70,10 +77,16 @@ class Window:
         self.page.set_default_timeout(SECONDS * 1000)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("console", self._note)
+        self.page.on("dialog", self._refuse)
+        self.page.add_init_script(_WATCH)
 
     def _note(self, message: Any) -> None:
         if message.type in ("error", "warning") and _EXPECTED not in message.text:
             self.problems.append(message.text)
+
+    def _refuse(self, dialog: Dialog) -> None:
+        self.problems.append(f"a dialog: {dialog.message}")
+        dialog.dismiss()
 
     def open(self, address: str = "/") -> Page:
         """Go to an address of the page."""
@@ -85,6 +98,24 @@ class Window:
         field = self.page.get_by_role("textbox", name="Message", exact=True)
         field.fill(text)
         field.press("Enter")
+
+    def begin(self, text: str) -> str:
+        """Write the first message of a new thread; the thread, once the page is there."""
+        self.open("/#/new")
+        self.page.get_by_role("heading", name="What should be done?").wait_for()
+        self.send(text)
+        self.page.wait_for_url(re.compile(r"#/t/.+"))
+        return self.page.url.rpartition("/")[2]
+
+    def tab(self, name: str) -> Locator:
+        """Open a tab of the work; its panel."""
+        self.page.get_by_role("tab", name=re.compile(f"^{name}")).click()
+        return self.page.get_by_role("tabpanel", name=re.compile(f"^{name}"))
+
+    def choose(self, action: str) -> None:
+        """Take an action of the thread's menu."""
+        self.page.get_by_role("button", name="Thread menu").click()
+        self.page.get_by_role("menuitem", name=action).click()
 
     def answered(self, count: int = 1) -> None:
         """Wait until so many messages show their outcome."""

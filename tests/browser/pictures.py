@@ -14,11 +14,10 @@ from pathlib import Path
 from playwright.sync_api import Browser
 
 from tests.acceptance.fleet import ROOT, Fleet
-from tests.browser.lab import DESKTOP, PHONE, Scheme, Window, running_browser
+from tests.browser.lab import DESKTOP, PHONE, SCHEMES, Scheme, Window, running_browser
 
 OUT = ROOT / "docs" / "pictures"
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
-SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 HEADLINE = "Fresh bread at the end of the line"
 THREADS = (
     ("hours", "Add a page called Opening hours saying We open at half past six"),
