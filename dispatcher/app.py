@@ -239,7 +239,7 @@ async def _open(app: FastAPI, house: _House, on: Sequence[Frontdoor], stack: Asy
         )
         chats = [await door.build(inside) for door in on]
     routers = house.routers()
-    routers.append(Openapi(routers).router())
+    routers.append(Openapi([*house.signing.routers, *routers]).router())
     for router in routers + [chat.router for chat in chats if chat.router is not None]:
         app.include_router(router)
     return chats

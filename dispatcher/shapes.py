@@ -3,13 +3,16 @@
 Only shapes. What is listed from records follows the records' own fields.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from contracts.changes import ChangeRecord
 from contracts.places import LinkRecord
 from contracts.records import MessageRecord, ThreadRecord
 from contracts.words import Frontend, MessageId, ThreadId, WorkerId
+from dispatcher.access import Scope
+from dispatcher.audit import Deed
 from dispatcher.dead_replies import DeadReply
 from dispatcher.letters import DeadLetter
 
@@ -35,7 +38,7 @@ class Accepted(_Shape):
     sequence: int
 
 
-ThreadShown = _of(ThreadRecord, "Thread", without=("v",))
+ThreadShown = _of(ThreadRecord, "Thread", without=("v", "deleting"))
 MessageShown = _of(
     MessageRecord,
     "ThreadMessage",
@@ -56,18 +59,158 @@ class PlaceShown(_Shape):
 
 
 class ThreadList(_Shape):
-    """Threads, the one with the latest news first."""
+    """Threads, the one with the latest news first. ``next`` is there when there are more: it is the
+    ``before`` of the next page."""
+
+    model_config = ConfigDict(frozen=True, json_schema_extra={"required": ["threads"]})
 
     threads: list[ThreadShown]  # type: ignore[valid-type]  # made above
+    next: str | None = None
 
 
 ThreadWhole = _of(
     ThreadRecord,
     "ThreadWhole",
-    without=("v",),
+    without=("v", "deleting"),
     messages=(list[MessageShown], ...),  # type: ignore[valid-type]
     places=(list[PlaceShown], ...),
 )
+
+
+class Deleted(_Shape):
+    """A thread that is gone for every reader; its worker removes what is left of it."""
+
+    thread_id: ThreadId
+    state: Literal["deleting"]
+
+
+class Pull(_Shape):
+    """A thread's pull request."""
+
+    url: str
+    number: int
+
+
+class Commit(_Shape):
+    """A commit, and the branch that it was seen on."""
+
+    branch: str
+    sha: str
+
+
+class Total(_Shape):
+    """Of all files, also those that are not listed."""
+
+    files: int
+    insertions: int
+    deletions: int
+
+
+FileShown = _of(ChangeRecord, "ChangedFile", without=("v",))
+
+
+class ChangesShown(_Shape):
+    """What a branch changed since it left ``base``; both are null as long as that is nothing. ``cut``: files
+    or patches are left out."""
+
+    base: Commit | None
+    head: Commit | None
+    total: Total
+    files: list[FileShown]  # type: ignore[valid-type]
+    cut: bool
+
+
+class Login(_Shape):
+    """What kind of sign-in there is."""
+
+    required: bool
+    password: bool
+    github: bool
+
+
+class About(_Shape):
+    """This server, as anybody may know it."""
+
+    login: Login
+    offline_model: bool
+    version: str
+
+
+class ProjectShown(_Shape):
+    """A project; ``github``: its repository is there, so pull requests can be opened."""
+
+    name: str
+    github: bool
+
+
+class Me(_Shape):
+    """Who asks. ``form_token`` goes into ``X-Branchline-Form``; null but for a session."""
+
+    user: str
+    kind: Literal["local", "session", "token"]
+    projects: list[ProjectShown]
+    scopes: list[Scope]
+    form_token: str | None
+
+
+class TokenShown(_Shape):
+    """A token without what it is known by; times in ISO 8601, ``expires`` null for never."""
+
+    name: str
+    user: str
+    scopes: list[Scope]
+    created: str
+    expires: str | None
+
+
+class TokenMade(TokenShown):
+    """A new token; ``token`` is shown this once."""
+
+    token: str
+
+
+class TokenList(_Shape):
+    """Tokens."""
+
+    tokens: list[TokenShown]
+
+
+class AccountShown(_Shape):
+    """An account; ``totp``: it is asked for one-time codes."""
+
+    user: str
+    totp: bool
+    created: str
+
+
+class AccountList(_Shape):
+    """Accounts."""
+
+    accounts: list[AccountShown]
+
+
+class AccountNamed(_Shape):
+    """The account that was changed."""
+
+    user: str
+
+
+class AccountCodes(AccountNamed):
+    """``uri``: what the authenticator reads, shown this once; null when codes were switched off."""
+
+    uri: str | None
+
+
+class AuditLine(Deed):
+    """A deed and when it was done, in ISO 8601."""
+
+    time: str
+
+
+class AuditList(_Shape):
+    """Deeds, newest first."""
+
+    audit: list[AuditLine]
 
 
 class LinkList(_Shape):
