@@ -1,5 +1,7 @@
 """GitHub as a frontend: when it is on, and its parts put together. The only place that knows all of them."""
 
+from urllib.parse import quote
+
 from contracts.words import ThreadId
 from dispatcher.frontends import Chat, Frontdoor, Inside
 from dispatcher.github_api import GitHub
@@ -51,7 +53,12 @@ async def build(inside: Inside) -> Chat:
 
 
 def _page(settings: GitHubSettings, thread_id: ThreadId) -> str | None:
-    return f"{settings.public_url.rstrip('/')}/#{thread_id}" if settings.public_url else None
+    return page_of(settings.public_url, thread_id=thread_id) if settings.public_url else None
+
+
+def page_of(public_url: str, *, thread_id: ThreadId) -> str:
+    """The thread's address on the page, as ``page/src/route.ts`` reads it."""
+    return f"{public_url.rstrip('/')}/#/t/{quote(thread_id, safe='')}"
 
 
 DOOR = Frontdoor(is_on=is_on, build=build)

@@ -41,6 +41,12 @@ test("a thread's address leads back to the thread", () => {
   );
 });
 
+test("links of old comments on GitHub still lead to their threads", () => {
+  for (const thread of ["issue-42-k3x9m2aq", "pr-7-01abcdef"]) {
+    assert.deepEqual(placeOf(`#${thread}`), { kind: "thread", thread });
+  }
+});
+
 test("an address that cannot be read is the start, not an error", () => {
   for (const hash of ["", "#", "#/t/", "#/t/%E0%A4%A", "#nonsense"]) assert.deepEqual(placeOf(hash), { kind: "start" });
   assert.deepEqual(placeOf("#/new"), { kind: "new" });

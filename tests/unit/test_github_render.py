@@ -12,6 +12,7 @@ from contracts.events import OutcomeData, TaskEntry, ToolData
 from contracts.messages import Author
 from contracts.places import PlaceRecord
 from contracts.words import Frontend, MessageId, ThreadId, WorkerId
+from dispatcher.github_door import page_of
 from dispatcher.github_handed import DATA, own_words
 from dispatcher.github_render import LIMIT, STICKY, GitHubDialect, shortened
 from dispatcher.view import MessageView, Stage, ThreadView
@@ -19,7 +20,7 @@ from dispatcher.view import MessageView, Stage, ThreadView
 PLACE = PlaceRecord(
     worker_id=WorkerId("w"), thread_id=ThreadId("t"), frontend=Frontend.GITHUB, address="acme/site#1"
 )
-DIALECT = GitHubDialect(page=lambda thread_id: f"https://chat.example.org/#{thread_id}")
+DIALECT = GitHubDialect(page=lambda thread_id: page_of("https://chat.example.org/", thread_id=thread_id))
 
 
 def message(number: int = 1, **more: Any) -> MessageView:
@@ -56,7 +57,7 @@ def test_a_running_message_shows_its_tasks_as_check_boxes_and_its_step() -> None
     assert "- [x] Look\n- [ ] **Paint**\n- [ ] Check" in text
     assert "Working" in text
     assert "_Edit …_" in text
-    assert "https://chat.example.org/#t" in text
+    assert "https://chat.example.org/#/t/t" in text
 
 
 @pytest.mark.parametrize("stage", list(Stage))
