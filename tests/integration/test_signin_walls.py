@@ -13,8 +13,9 @@ from tests.integration.signin_lab import OPERATOR, Browser, SignInLab, signin_la
 
 OPEN = {
     "/",
-    "/page.css",
-    "/page.js",
+    "/theme.js",
+    "/icon.svg",
+    "/assets/t1",
     "/healthz",
     "/v1/about",
     "/auth/login",
