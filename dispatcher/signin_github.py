@@ -7,16 +7,16 @@ question and kept nowhere.
 import hmac
 import secrets
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
 import structlog
 from oauthlib.oauth2 import OAuth2Error, WebApplicationClient
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
 from contracts.places import LinkKind
-from dispatcher.errors import Invalid, NotFound, Refused, Unavailable
+from dispatcher.errors import DispatcherError, NotFound, Refused, Unavailable
 from dispatcher.people import People
 from dispatcher.settings import Settings
 from dispatcher.signin_keys import Keys
@@ -85,7 +85,7 @@ class GitHubSignIn:
         login = await self._login(await self._token(request, way))
         user = await self._people.user_of(LinkKind.GITHUB_USER, login)
         if user is None or rights_of(user, settings=self._settings) is None:
-            raise Refused(_unknown(login), code="unknown_person")
+            raise Stranger(login)
         return user, Proof(how="github", mark=login), way.onward
 
     async def is_still(self, user: str, login: str) -> bool:
@@ -156,7 +156,26 @@ class GitHubSignIn:
 class _Person(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    login: str
+    login: str = Field(min_length=1, max_length=100)
+
+
+class Stranger(Refused):
+    """GitHub says who it is, and nobody here goes by that login."""
+
+    code = "unknown_person"
+
+    def __init__(self, login: str) -> None:
+        super().__init__(
+            f"GitHub says that you are {login}, and nobody here goes by that login. Ask whoever runs this"
+            f" fleet to link it: branchline link add github-user {login} NAME"
+        )
+        self.login = login
+
+
+def came_back(error: DispatcherError) -> str:
+    """The page's address with a word for why nobody was signed in, which the page knows sentences for."""
+    told = {"sign_in": error.code} | ({"login": error.login} if isinstance(error, Stranger) else {})
+    return f"/?{urlencode(told)}"
 
 
 def off() -> NotFound:
@@ -168,12 +187,3 @@ def local_path(path: str) -> str:
     """A path of this server to go on to; whatever else is given becomes the page."""
     plain = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return quote(path, safe="/?&=#%+,;:@!~*'()-._") if plain and len(path) <= 500 else "/"
-
-
-def _unknown(login: str) -> str:
-    if not login or len(login) > 100:
-        raise Invalid(_AGAIN)
-    return (
-        f"GitHub says that you are {login}, and nobody here goes by that login. Ask whoever runs this fleet"
-        f" to link it: branchline link add github-user {login} NAME"
-    )

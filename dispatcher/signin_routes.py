@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from dispatcher import body, signin_github
 from dispatcher.access import Principal, principal
@@ -138,15 +138,15 @@ class SignInRoutes:
         return answer
 
     async def from_github(self, request: Request) -> Response:
-        """``GET /auth/github/callback``: to the page, signed in; or in words why not."""
+        """``GET /auth/github/callback``: to the page, signed in or with a word for why not."""
         if self.github is None:
             raise signin_github.off()
         try:
             kept = self.cookies.read(request, Cookie.GITHUB)
             user, proof, onward = await self.github.end(request, kept=kept)
-        except Refused as error:
+        except DispatcherError as error:
             await self._note(request, user="", what="sign_in", about=f"github {error.code}", ok=False)
-            answer: Response = PlainTextResponse(f"{error}\n", status_code=error.status)
+            answer = RedirectResponse(signin_github.came_back(error), status_code=303)
         else:
             await self._note(request, user=user, what="sign_in", about="github")
             answer = RedirectResponse(onward, status_code=303)

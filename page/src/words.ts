@@ -47,6 +47,23 @@ export function receiptOf(message: MessageView): State {
   return state;
 }
 
+const NOT_SIGNED_IN: Record<string, string> = {
+  lost_state: "This sign-in was begun elsewhere, or too long ago. Begin it again here.",
+  github_refused: "GitHub did not sign you in. Begin again.",
+  unavailable: "GitHub, or the records of this server, did not answer. Try again in a moment.",
+};
+
+/** Why a sign-in with GitHub came back without one, from the word in the address; empty when it did not. */
+export function whyNotSignedIn(search: string): string {
+  const told = new URLSearchParams(search);
+  const why = told.get("sign_in");
+  if (why === null) return "";
+  if (why !== "unknown_person") return NOT_SIGNED_IN[why] ?? "The sign-in with GitHub did not work. Try again.";
+  const login = told.get("login") ?? "";
+  const you = /^[\w-]{1,100}$/.test(login) ? ` as ${login}` : "";
+  return `GitHub knows you${you}, and nobody here goes by that login. Ask whoever runs this fleet to link it.`;
+}
+
 export const FRONTENDS: Record<Frontend, { word: string; icon: IconName }> = {
   web: { word: "Page", icon: "web" },
   slack: { word: "Slack", icon: "slack" },

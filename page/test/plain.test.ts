@@ -6,6 +6,7 @@ import { rowsOf } from "../src/diff.ts";
 import { ago, argument, bytes, dollars, duration, initials } from "../src/format.ts";
 import { placeOf, addressOf } from "../src/route.ts";
 import { kindOf } from "../src/sniff.ts";
+import { whyNotSignedIn } from "../src/words.ts";
 
 test("a patch gives each line its numbers on both sides", () => {
   const rows = rowsOf("diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -3,3 +3,3 @@ there\n same\n-old\n+new\n tail\n\\ No newline at end of file\n");
@@ -50,6 +51,14 @@ test("links of old comments on GitHub still lead to their threads", () => {
 test("an address that cannot be read is the start, not an error", () => {
   for (const hash of ["", "#", "#/t/", "#/t/%E0%A4%A", "#nonsense"]) assert.deepEqual(placeOf(hash), { kind: "start" });
   assert.deepEqual(placeOf("#/new"), { kind: "new" });
+});
+
+test("a sign-in that came back says why in words, and nobody else's", () => {
+  assert.equal(whyNotSignedIn(""), "");
+  assert.match(whyNotSignedIn("?sign_in=lost_state"), /Begin it again/);
+  assert.match(whyNotSignedIn("?sign_in=unknown_person&login=Ada-L"), /knows you as Ada-L, and nobody/);
+  assert.doesNotMatch(whyNotSignedIn("?sign_in=unknown_person&login=call+us+at+555"), /555/);
+  assert.doesNotMatch(whyNotSignedIn("?sign_in=send+money"), /money/);
 });
 
 test("times, sizes, costs and durations read like words", () => {

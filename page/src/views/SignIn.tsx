@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Problem, wordsOf } from "../api.ts";
 import { about, signedOut, signIn } from "../store.ts";
+import { whyNotSignedIn } from "../words.ts";
 import { Icon, Logo } from "./Icons.tsx";
 
 export function SignIn() {
@@ -20,7 +21,11 @@ export function SignIn() {
 function Form() {
   const { password: byPassword, github } = about.value.login;
   const [asksCode, setAsksCode] = useState(false);
-  const [problem, setProblem] = useState("");
+  const [problem, setProblem] = useState(() => whyNotSignedIn(location.search));
+  useEffect(() => {
+    // Said once: a reload is not another attempt.
+    if (location.search) history.replaceState(null, "", `${location.pathname}${location.hash}`);
+  }, []);
   const [isBusy, setBusy] = useState(false);
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
@@ -44,6 +49,11 @@ function Form() {
         <Logo />
         <h2 id="sign-in-title">Sign in to Branchline</h2>
       </div>
+      {problem && (
+        <p class="told bad" role="alert">
+          {problem}
+        </p>
+      )}
       {(byPassword || !github) && (
         <form onSubmit={submit} class="stack">
           <label>
@@ -59,11 +69,6 @@ function Form() {
               Code of your app
               <input id="sign-in-code" name="code" inputMode="numeric" autocomplete="one-time-code" required />
             </label>
-          )}
-          {problem && (
-            <p class="told bad" role="alert">
-              {problem}
-            </p>
           )}
           <button class="primary" disabled={isBusy}>
             {isBusy ? "Signing in…" : "Sign in"}
