@@ -9,15 +9,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import httpx
 import pytest
 from yarl import URL
 
 from dispatcher.preview_names import label
+from dispatcher.signin_records import digest
 from tests.fakes.dispatcher import FakeLauncher, running_launcher
-from tests.fakes.engine import EngineProcess
+from tests.fakes.engine import EngineProcess, fresh_account
 from tests.fakes.preview import Stage, free_port, until
 from tests.fakes.site import Site, running_site
 from tests.integration.dispatcher_lab import WORKER, Lab, lab
+from tests.integration.signin_lab import OPERATOR, PASSWORD
 from worker import preview_net
 
 NAME = f"{label(WORKER)}.localhost"
@@ -333,10 +336,35 @@ async def test_the_api_says_where_the_preview_is_and_what_it_shows(browser: Brow
     assert made.client.get("/v1/threads/nobody/preview").status_code == 404
 
 
-async def test_with_tickets_a_preview_opens_with_one_and_with_nothing_else(
+@contextmanager
+def signing_in(engine: EngineProcess, launcher: FakeLauncher, cwd: Path, **more: Any) -> Iterator[Lab]:
+    """A dispatcher that people have to sign in to; its client has the operator's token."""
+    login = {"BRANCHLINE_LOGIN": "accounts", "BRANCHLINE_OPERATOR_TOKEN_HASH": digest(OPERATOR)}
+    with lab(engine, launcher, cwd, BRANCHLINE_PREVIEW_PORT=str(PORT), **login, **more) as made:
+        made.client.headers["Authorization"] = f"Bearer {OPERATOR}"
+        yield made
+
+
+async def refused_socket(browser: Browser, path: str = "/socket", **headers: str) -> int:
+    """The status with which no socket is opened."""
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        async with browser.socket(path, **headers):
+            pass
+    return refused.value.status
+
+
+async def cookie_for(browser: Browser) -> dict[str, str]:
+    """The preview's cookie for a ticket that the API has given."""
+    url = urlsplit(browser.lab.client.get("/v1/threads/a/preview").json()["url"])
+    async with browser.ask(f"/?{url.query}") as answer:
+        assert answer.status == 303
+        return {"Cookie": answer.headers["Set-Cookie"].partition(";")[0]}
+
+
+async def test_where_people_sign_in_a_preview_opens_with_a_ticket_and_with_nothing_else(
     engine: EngineProcess, launcher: FakeLauncher, tmp_path: Path, site: Site
 ) -> None:
-    with dispatching(engine, launcher, tmp_path, PORT, BRANCHLINE_PREVIEW_TICKETS="true") as made:
+    with signing_in(engine, launcher, tmp_path) as made:
         listens(made, site.url)
         made.post("hello", thread_id="a")
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
@@ -344,10 +372,7 @@ async def test_with_tickets_a_preview_opens_with_one_and_with_nothing_else(
             async with browser.ask() as answer:
                 assert answer.status == 401
                 assert "open it from the page" in await answer.text()
-            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-                async with browser.socket():
-                    pass
-            assert refused.value.status == 401
+            assert await refused_socket(browser) == 401
             async with Browser(made, session, name="preview-0123456789ab.localhost").ask() as answer:
                 assert answer.status == 401  # as for a worker that is there
             url = urlsplit(made.client.get("/v1/threads/a/preview").json()["url"])
@@ -365,3 +390,47 @@ async def test_with_tickets_a_preview_opens_with_one_and_with_nothing_else(
             async with browser.socket(**pair) as socket:
                 await socket.send_str("hi")
                 assert await socket.receive_str() == "heard hi"
+
+
+async def test_a_socket_asks_for_the_previews_own_cookie_and_takes_nothing_instead(
+    engine: EngineProcess, launcher: FakeLauncher, tmp_path: Path, site: Site
+) -> None:
+    with signing_in(engine, launcher, tmp_path) as made:
+        listens(made, site.url)
+        made.post("hello", thread_id="a")
+        made.client.post("/v1/accounts", json={"user": "local", "password": PASSWORD}).raise_for_status()
+        signed_in = {"user": "local", "password": PASSWORD}
+        session = httpx.post(f"{made.dispatcher.url}/auth/login", json=signed_in).raise_for_status()
+        of_page = f"branchline_session={session.cookies['branchline_session']}"
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
+            browser = Browser(made, http)
+            ticket = urlsplit(made.client.get("/v1/threads/a/preview").json()["url"]).query
+            stolen = of_page.replace("branchline_session", "branchline-preview")
+            for headers in (
+                {},
+                {"Cookie": of_page},
+                {"Cookie": stolen},
+                {"Authorization": f"Bearer {OPERATOR}"},
+            ):
+                assert await refused_socket(browser, **headers) == 401
+            assert await refused_socket(browser, f"/socket?{ticket}") == 401  # it becomes a cookie first
+            page = Browser(made, http, name="127.0.0.1")
+            assert await refused_socket(page, "/v1/threads") == 403  # no socket but the previews'
+            assert site.asked == []
+            async with browser.socket(**await cookie_for(browser)) as socket:
+                await socket.send_str("hi")
+                assert await socket.receive_str() == "heard hi"
+
+
+async def test_a_cookie_outlives_a_restart_of_the_dispatcher(
+    engine: EngineProcess, launcher: FakeLauncher, tmp_path: Path, site: Site
+) -> None:
+    account = fresh_account()
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
+        with signing_in(engine, launcher, tmp_path, account=account) as made:
+            listens(made, site.url)
+            made.post("hello", thread_id="a")
+            cookie = await cookie_for(Browser(made, http))
+        with signing_in(engine, launcher, tmp_path, account=account) as made:
+            async with Browser(made, http).ask("/", headers=cookie) as answer:
+                assert answer.status == 200
