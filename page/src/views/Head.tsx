@@ -77,7 +77,7 @@ function Rename({ thread }: { thread: string }) {
       </label>
       <input
         id="rename"
-        maxLength={200}
+        maxLength={80}
         value={title}
         ref={(input) => {
           if (input && document.activeElement !== input && !over.current) input.select();
