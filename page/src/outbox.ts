@@ -4,6 +4,7 @@ import { computed, effect, signal } from "@preact/signals";
 import { pathOf, post, Problem, wordsOf } from "./api.ts";
 import type { Mode, Upload } from "./events.ts";
 import { read, write } from "./kept.ts";
+import { focusOn } from "./panes.ts";
 import { announce, go, place, readThreads, signedOut, threadId, view } from "./store.ts";
 
 export interface Draft {
@@ -117,7 +118,12 @@ function taken(message: Outgoing, thread: string): void {
   announce("Message received.");
   if (message.thread === null) {
     change(message.id, { state: "taken", thread });
-    if (place.value.kind !== "thread") go({ kind: "thread", thread });
+    if (place.value.kind !== "thread") {
+      // The field of the new thread is another one; whoever was writing goes on in it.
+      const isWriting = document.activeElement?.id === "message";
+      go({ kind: "thread", thread });
+      if (isWriting) focusOn("#message");
+    }
   } else change(message.id, { state: "taken" });
   void readThreads();
 }
