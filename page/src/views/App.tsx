@@ -2,7 +2,7 @@
 import { useEffect } from "preact/hooks";
 import { onKey } from "../keys.ts";
 import { focusOn, type Pane, pane, show } from "../panes.ts";
-import { announcement, place, row, running } from "../store.ts";
+import { announcement, link, place, row, running } from "../store.ts";
 import { Conversation } from "./Conversation.tsx";
 import { Confirm, Help } from "./Dialogs.tsx";
 import { Icon, type IconName } from "./Icons.tsx";
@@ -26,10 +26,13 @@ export function App() {
   };
   return (
     <>
-      <a class="skip" href="#message" onClick={skip}>
-        Skip to the message
-      </a>
+      {link.value !== "gone" && (
+        <a class="skip" href="#message" onClick={skip}>
+          Skip to the message
+        </a>
+      )}
       <main class="frame" data-pane={pane.value} data-place={place.value.kind}>
+        <h1 class="unseen">Branchline</h1>
         <Threads />
         <Conversation />
         <Work />

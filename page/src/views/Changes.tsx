@@ -68,6 +68,7 @@ function Files({ found }: { found: Found }) {
   const isFew = found.files.length <= 5;
   return (
     <div class="changes" data-testid="changes">
+      <h2 class="unseen">Changed files</h2>
       <p class="changes-sum">
         <strong>{count(found.files.length, "file")}</strong> <span class="plus">+{plus}</span> <span class="minus">−{minus}</span>
         {found.base && (

@@ -16,7 +16,7 @@ export function Threads() {
     <nav class="side" aria-label="Threads">
       <header class="side-head">
         <Logo />
-        <h1>Branchline</h1>
+        <p class="brand">Branchline</p>
         <button type="button" class="primary small" onClick={newThread} title="New thread (n)">
           <Icon name="plus" /> New thread
         </button>
