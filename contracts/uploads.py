@@ -2,8 +2,9 @@
 
 The record is written after the last piece, so whoever finds it finds all of them. It expires after a day, and
 after thirty once a message carries it; storage removes what has expired some time later, so a reader checks.
-A worker reads these partitions beside its own: a file is sent before its thread is known, and its id cannot
-be guessed. Shapes and keys only; what a message says of a file is ``contracts.messages.Upload``.
+A worker reads these partitions beside its own, because a file is sent before its thread is known, and removes
+one with the last thread whose messages carry it. Its id cannot be guessed. Shapes and keys only; what a
+message says of a file is ``contracts.messages.Upload``.
 """
 
 import re
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 
 from contracts.messages import Upload
 from contracts.records import Item, _Record, key
+from contracts.words import ThreadId, WorkerId
 
 SIZE_LIMIT = 4 * 1024 * 1024
 """Bytes of one file; in base64 it fits into a Lambda's request and answer of 6 MB."""
@@ -23,7 +25,8 @@ _ID = re.compile(r"[0-9a-f]{32}")
 
 class UploadRecord(_Record):
     """One file. ``owner`` is the user who sent it and alone may attach it; ``projects`` are those of the
-    threads whose messages carry it. ``expires``: Unix time in seconds. ``digest``: SHA-256 in hex."""
+    threads whose messages carry it, ``threads`` those threads, as ``thread_name`` writes them. ``expires``:
+    Unix time in seconds. ``digest``: SHA-256 in hex."""
 
     upload_id: str
     name: str
@@ -33,6 +36,7 @@ class UploadRecord(_Record):
     pieces: int
     owner: str
     projects: frozenset[str] | None = None
+    threads: frozenset[str] | None = None
     expires: int
 
     def upload(self) -> Upload:
@@ -43,6 +47,11 @@ class UploadRecord(_Record):
 def is_upload_id(text: str) -> bool:
     """Whether this can be the id of an upload: 128 bits in hex, made by the dispatcher."""
     return _ID.fullmatch(text) is not None
+
+
+def thread_name(worker: WorkerId, thread_id: ThreadId) -> str:
+    """A thread as ``UploadRecord.threads`` has it."""
+    return f"{worker}#{thread_id}"
 
 
 def upload_pk(upload_id: str) -> str:

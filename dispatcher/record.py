@@ -16,7 +16,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 from contracts import records
 from contracts.events import Event
 from contracts.records import ThreadRecord
-from contracts.uploads import UploadRecord
+from contracts.uploads import UploadRecord, thread_name
 from contracts.words import MessageId, ThreadId, WorkerId
 from dispatcher.errors import DELETING, Conflict, NotFound, Overtaken, Unavailable
 from dispatcher.parts import Draft, put_directory, text_digest, to_message, transaction, update_thread
@@ -105,7 +105,7 @@ class Recorder:
         sequence = row.last_sequence + 1 if row else 1
         message = to_message(draft, sequence=sequence, uploads=[f.upload() for f in files])
         parts = transaction(table=self._table.name, draft=draft, message=message, row=row)
-        parts += self._attached(files, project=row.project if row else draft.project)
+        parts += self._attached(files, draft=draft, project=row.project if row else draft.project)
         if directory is None:
             parts.append(put_directory(table=self._table.name, draft=draft))
         if self._rings is not None:
@@ -123,10 +123,13 @@ class Recorder:
             raise unknown_upload(draft.uploads[0])
         return await self._uploads.taken(draft.uploads, by=draft.author.id)
 
-    def _attached(self, files: list[UploadRecord], *, project: str | None) -> list[dict[str, Any]]:
+    def _attached(
+        self, files: list[UploadRecord], *, draft: Draft, project: str | None
+    ) -> list[dict[str, Any]]:
         if self._uploads is None or project is None:
             return []
-        return [self._uploads.attach(file, project=project) for file in files]
+        thread = thread_name(draft.worker_id, draft.thread_id)
+        return [self._uploads.attach(file, project=project, thread=thread) for file in files]
 
     async def _repeated(self, draft: Draft, used: dict[str, Any]) -> Recorded:
         check_repeat(draft, used=used)

@@ -78,17 +78,19 @@ class UploadStore:
             found.append(record)
         return found
 
-    def attach(self, record: UploadRecord, *, project: str) -> dict[str, Any]:
-        """The transaction's part that gives a file to a message; fails when it is not there any more."""
+    def attach(self, record: UploadRecord, *, project: str, thread: str) -> dict[str, Any]:
+        """The transaction's part that gives a file to a message of this thread (``thread_name``); fails when
+        it is not there any more."""
         return {
             "Update": {
                 "TableName": self._table,
                 "Key": keys.upload_key(record.upload_id),
-                "UpdateExpression": "SET expires = :expires ADD projects :projects",
+                "UpdateExpression": "SET expires = :expires ADD projects :projects, threads :threads",
                 "ConditionExpression": "attribute_exists(pk)",
                 "ExpressionAttributeValues": {
                     ":expires": {"N": str(self._used_until())},
                     ":projects": {"SS": [project]},
+                    ":threads": {"SS": [thread]},
                 },
             }
         }

@@ -1,8 +1,9 @@
 """Removes the records of a deleted thread, a few in each transaction, under owner and epoch.
 
-The order is what makes it repeatable: a message goes together with what its id was used for, the thread's row
-with the open record that says there is something to remove. Nothing is removed once that record is gone, so a
-new thread of the same name loses nothing. The layout stands in ``docs/decisions/records.md``.
+The order is what makes it repeatable: files that no other thread's message carries go before the messages
+that name them, a message goes together with what its id was used for, the thread's row with the open record
+that says there is something to remove. Nothing is removed once that record is gone, so a new thread of the
+same name loses nothing. The layout stands in ``docs/decisions/records.md``.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from contracts import names, places, records
+from contracts import uploads as keys
 from contracts.faults import fault
 from contracts.records import Item
 from contracts.words import Frontend, ThreadId, WorkerId
@@ -57,6 +59,9 @@ class Forgetting:
         """Remove all of it. Raises LeaseLost."""
         worker = self.worker
         log = records.thread_pk(worker, thread_id)
+        async for message in self._range(log, prefix="message#"):
+            for upload in message.get("uploads", {}).get("L", []):
+                await self._let_go(thread_id, upload["M"]["upload_id"]["S"])
         await self._each(thread_id, pk=log, prefix="message#", also=self._id_of)
         fault("messages_removed")
         await self._each(thread_id, pk=log, prefix="")
@@ -72,6 +77,25 @@ class Forgetting:
             [records.thread_key(worker, thread_id), records.directory_key(thread_id)],
             last=True,
         )
+
+    async def _let_go(self, thread_id: ThreadId, upload_id: str) -> None:
+        """Remove a file, unless a message of another thread carries it: then only this thread is taken off.
+        The record goes first: whoever finds one finds all pieces."""
+        if not keys.is_upload_id(upload_id):
+            return
+        ours = {":ours": {"S": keys.thread_name(self.worker, thread_id)}}
+        record = {"TableName": self.table, "Key": keys.upload_key(upload_id)}
+        alone = "attribute_not_exists(threads) OR (contains(threads, :ours) AND size(threads) = :one)"
+        one = {"ConditionExpression": alone, "ExpressionAttributeValues": {**ours, ":one": {"N": "1"}}}
+        if await self._change(thread_id, [{"Delete": {**record, **one}}]):
+            await self._each(thread_id, pk=keys.upload_pk(upload_id), prefix="piece#")
+            return
+        taken_off = {
+            "UpdateExpression": "DELETE threads :ours",
+            "ConditionExpression": "attribute_exists(pk)",
+            "ExpressionAttributeValues": {":ours": {"SS": [ours[":ours"]["S"]]}},
+        }
+        await self._change(thread_id, [{"Update": {**record, **taken_off}}])
 
     def _id_of(self, message: Item) -> list[Item]:
         frontend = Frontend(message["frontend"]["S"])
@@ -110,7 +134,7 @@ class Forgetting:
                     TableName=self.table,
                     KeyConditionExpression="pk = :pk" + (" AND begins_with(sk, :sk)" if prefix else ""),
                     ExpressionAttributeValues=values,
-                    ProjectionExpression="sk, id, frontend, address",
+                    ProjectionExpression="sk, id, frontend, address, uploads",
                     ConsistentRead=True,
                     **more,
                 )
@@ -122,14 +146,18 @@ class Forgetting:
                 return
             more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
-    async def _remove(self, thread_id: ThreadId, keys: Sequence[Item], *, last: bool = False) -> None:
+    async def _remove(self, thread_id: ThreadId, gone: Sequence[Item], *, last: bool = False) -> None:
         """One transaction; nothing when the thread is not to be removed any more."""
+        parts = [{"Delete": {"TableName": self.table, "Key": key}} for key in gone]
+        await self._change(thread_id, parts, last=last)
+
+    async def _change(self, thread_id: ThreadId, changes: Sequence[Any], *, last: bool = False) -> bool:
+        """One transaction, as long as the thread is to be removed; whether all conditions held."""
         due = {"TableName": self.table, "Key": records.delete_key(self.worker, thread_id)}
         due["ConditionExpression"] = "attribute_exists(pk)"
-        parts = [self.owned(), {"Delete" if last else "ConditionCheck": due}]
-        parts += [{"Delete": {"TableName": self.table, "Key": key}} for key in keys]
 
         async def nothing_to_do() -> bool:
             return False
 
-        await self.transact(parts, settled=nothing_to_do)
+        parts = [self.owned(), {"Delete" if last else "ConditionCheck": due}, *changes]
+        return bool(await self.transact(parts, settled=nothing_to_do))

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ import boto3
 
 from contracts import names, records
 from contracts.events import EVENT, Event
-from contracts.messages import Author, Pointer
+from contracts.messages import Author, Pointer, Upload
 from contracts.records import BindingRecord, MessageRecord, OpenRecord, StopRecord, ThreadRecord, WorkerRecord
 from contracts.words import (
     Action,
@@ -78,6 +78,7 @@ class Records:
         text: str = "hello",
         mode: Mode = Mode.QUEUE,
         action: Action | None = None,
+        uploads: Sequence[Upload] = (),
         **more: Any,
     ) -> OpenRecord:
         """Record a message (without an event) as the dispatcher would."""
@@ -103,6 +104,7 @@ class Records:
             text=text,
             mode=mode,
             action=action,
+            uploads=tuple(uploads),
             author=Author(id="local", name="You"),
             received=now,
         )

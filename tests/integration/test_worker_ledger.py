@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from contracts import records
+from contracts import records, uploads
+from contracts.messages import Upload
+from contracts.uploads import UploadRecord
 from contracts.words import MessageId, Outcome, StopReason, ThreadId, TurnId, TurnState
 from tests.fakes.fleet_records import TABLE, Records, connected, fleet_records
 from worker.aws import Aws
@@ -182,3 +184,61 @@ async def test_an_answer_is_the_threads_last_line_and_leaves_a_new_title_alone(
     after = found.get(records.thread_key(found.worker, A))
     assert after is not None
     assert (after["title"], after["last_line"]) == ("The sky", "It is *** now.")
+
+
+def sent(lab: Lab, digit: str, *threads: str) -> Upload:
+    """A file of two pieces that messages of these threads carry."""
+    upload = Upload(upload_id=digit * 32, name="a.txt", type="text/plain", size=2)
+    record = UploadRecord(**upload.model_dump(), digest="", pieces=2, owner="ada", expires=2**40)
+    names = [uploads.thread_name(lab.found.worker, ThreadId(thread)) for thread in threads]
+    lab.found.put(record.write(uploads.upload_key(upload.upload_id)) | {"threads": {"SS": names}})
+    for number in range(2):
+        lab.found.put(uploads.piece_key(upload.upload_id, number) | {"content": {"B": b"x"}})
+    return upload
+
+
+def kept(lab: Lab, upload: Upload) -> tuple[list[str], int] | None:
+    """Of which threads a file is, and how many pieces there are; None when nothing is left of it."""
+    row = lab.found.get(uploads.upload_key(upload.upload_id))
+    pieces = sum(lab.found.get(uploads.piece_key(upload.upload_id, n)) is not None for n in range(2))
+    if row is None and pieces == 0:
+        return None
+    assert row is not None, "pieces without a record"
+    names = UploadRecord.model_validate(row).threads or frozenset()
+    return sorted(name.rpartition("#")[2] for name in names), pieces
+
+
+async def test_a_deleted_threads_files_go_with_it_unless_another_thread_has_them(lab: Lab) -> None:
+    alone, twice, shared, others = (
+        sent(lab, "a", "a"),
+        sent(lab, "b", "a"),
+        sent(lab, "c", "a", "b"),
+        sent(lab, "d", "b"),
+    )
+    lab.found.record("a", 1, uploads=[alone, twice, shared])
+    lab.found.record("a", 2, uploads=[twice])
+    lab.found.record("b", 1, uploads=[shared, others])
+    lab.found.delete("a")
+    await lab.ledger.forget(A)
+    assert [kept(lab, upload) for upload in (alone, twice)] == [None, None]
+    assert [kept(lab, upload) for upload in (shared, others)] == [(["b"], 2), (["b"], 2)]
+    lab.found.delete("b")
+    await lab.ledger.forget(ThreadId("b"))
+    assert [kept(lab, upload) for upload in (shared, others)] == [None, None]
+
+
+async def test_pieces_of_which_a_dying_worker_took_the_record_go_at_the_next_try(lab: Lab) -> None:
+    upload = sent(lab, "a", "a")
+    lab.found.record("a", 1, uploads=[upload])
+    lab.found.delete("a")
+    lab.found.dynamodb.delete_item(TableName=TABLE, Key=uploads.upload_key(upload.upload_id))
+    await lab.ledger.forget(A)
+    assert kept(lab, upload) is None
+    assert lab.found.left_of("a") == []
+
+
+async def test_files_of_a_thread_that_is_not_to_be_removed_stay(lab: Lab) -> None:
+    upload = sent(lab, "a", "a")
+    lab.found.record("a", 1, uploads=[upload])
+    await lab.ledger.forget(A)
+    assert kept(lab, upload) == (["a"], 2)
