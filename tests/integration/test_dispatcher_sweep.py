@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from contracts import records
+from contracts.records import StopRecord
 from contracts.words import ThreadId, WorkerId
 from dispatcher.endings import Endings
 from dispatcher.record import Recorder
@@ -229,3 +230,22 @@ async def test_a_turn_record_that_changes_meanwhile_is_left_to_whoever_changed_i
             assert await endings.give_up(WORKER, record, why="x.")
             assert not await endings.give_up(WORKER, record, why="x.")
         assert kinds(site).count("turn.failed") == 1
+
+
+def test_a_cold_worker_is_woken_for_a_deletion_alone(
+    engine: EngineProcess, launcher: FakeLauncher, tmp_path: Path
+) -> None:
+    """A dispatcher died when it had marked the thread, and rang for nobody; no message waits."""
+    with lab(engine, launcher, tmp_path, **QUICK) as made:
+        made.post("hello", thread_id="a").raise_for_status()
+        made.finish("a", 1)
+        made.update_worker(state="cold")
+        launcher.running.clear()
+        launcher.asked.clear()
+        gone = StopRecord(thread_id=ThreadId("a"), through=1, delete=True)
+        with aws_client("dynamodb", url=made.engine.url, account=made.account) as client:
+            client.put_item(
+                TableName=dispatcher_lab.TABLE, Item=gone.write(records.delete_key(WORKER, ThreadId("a")))
+            )
+        wait_until(lambda: WORKER in launcher.asked, seconds=30)
+        assert made.client.get("/v1/threads/a").status_code == 200  # not marked: the record alone woke it
