@@ -102,11 +102,17 @@ class Fleet:
 
     # ------------------------------------------------------------ as a person
 
-    def branchline(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run the command against this fleet."""
+    def branchline(self, *arguments: str, typed: str | None = None) -> "subprocess.CompletedProcess[str]":
+        """Run the command against this fleet; ``typed`` comes through a pipe."""
         command = [sys.executable, "-m", "fleet", *arguments]
         return subprocess.run(
-            command, env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=120
+            command,
+            env=self.environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            input=typed,
         )
 
     def send(self, text: str, *, thread: str, **more: str) -> str:
@@ -176,7 +182,7 @@ class Fleet:
 
 
 @contextmanager
-def own_repository(folder: Path, *, model_url: str) -> Iterator[Fleet]:
+def own_repository(folder: Path, *, model_url: str, **environment: str) -> Iterator[Fleet]:
     """A running fleet on a small repository, with this model."""
     folder.mkdir(parents=True, exist_ok=True)
     fleet = Fleet(
@@ -184,6 +190,7 @@ def own_repository(folder: Path, *, model_url: str) -> Iterator[Fleet]:
         repo=bare_remote(folder),
         ANTHROPIC_BASE_URL=model_url,
         ANTHROPIC_API_KEY="not-a-key",
+        **environment,
     )
     try:
         fleet.up()
