@@ -10,7 +10,8 @@ import pyotp
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Response, expect
 
-from tests.browser.lab import Window
+from tests.browser.axe import faults
+from tests.browser.lab import DESKTOP, PHONE, SCHEMES, Scheme, Window
 from tests.browser.signin import Guarded, dialog, guarded_fleet, sign_in
 from tests.fakes.engine import wait_until
 from tests.fakes.model import ScriptedModel
@@ -69,6 +70,24 @@ def test_a_wrong_password_is_refused_with_words_and_a_right_one_lets_in(window: 
     page.reload()
     expect(page.get_by_text("Signed in as ada")).to_be_visible()
     assert window.problems == []
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_axe_finds_no_fault_in_the_sign_in(browser: Browser, fleet: Guarded, size: tuple[int, int]) -> None:
+    with closing(Window(browser, fleet.url, size=size)) as window:
+        page = window.open()
+        expect(dialog(page)).to_be_visible()
+        found: dict[str, list[str]] = {scheme: in_scheme(page, scheme) for scheme in SCHEMES}
+        sign_in(page, "nobody", "whatever it is")
+        expect(dialog(page).get_by_role("alert")).to_be_visible()
+        found |= {f"{scheme}, refused": in_scheme(page, scheme) for scheme in SCHEMES}
+        assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    assert {scheme: faults for scheme, faults in found.items() if faults} == {}
+
+
+def in_scheme(page: Page, scheme: Scheme) -> list[str]:
+    page.emulate_media(color_scheme=scheme)
+    return faults(page)
 
 
 def test_a_cookie_that_scripts_cannot_read_holds_the_session(ada: Window) -> None:
