@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import aiohttp
 from gidgethub.aiohttp import GitHubAPI
@@ -130,16 +129,4 @@ def _granted(permissions: Mapping[str, str], *, of: Mapping[str, str] | None) ->
     return got
 
 
-def repo_of(remote: str, *, api_url: str) -> str | None:
-    """``owner/name`` of a remote that lives on the GitHub whose API is at ``api_url``; None for any other."""
-    there, here = urlsplit(remote), urlsplit(api_url)
-    host = "github.com" if here.netloc == "api.github.com" else here.netloc
-    if there.scheme not in ("https", "http") or there.netloc.rpartition("@")[2].lower() != host.lower():
-        return None
-    if there.scheme == "http" and here.scheme != "http":
-        return None
-    parts = there.path.strip("/").removesuffix(".git").split("/")
-    return "/".join(parts).lower() if len(parts) == 2 and all(parts) else None
-
-
-__all__ = ["MARGIN", "PUSHING", "TALKING", "GitHubApp", "Missing", "Token", "repo_of"]
+__all__ = ["MARGIN", "PUSHING", "TALKING", "GitHubApp", "Missing", "Token"]

@@ -3,6 +3,8 @@
 Kept apart from ``dispatcher.settings``, because ``scripts/redeliver`` needs these and nothing else.
 """
 
+from urllib.parse import urlsplit
+
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -55,3 +57,15 @@ class GitHubSettings(BaseSettings):
     def pem(self) -> str:
         """The private key with real line ends."""
         return self.private_key.get_secret_value().replace("\\n", "\n")
+
+
+def repo_of(remote: str, *, api_url: str) -> str | None:
+    """``owner/name`` of a remote that lives on the GitHub whose API is at ``api_url``; None for any other."""
+    there, here = urlsplit(remote), urlsplit(api_url)
+    host = "github.com" if here.netloc == "api.github.com" else here.netloc
+    if there.scheme not in ("https", "http") or there.netloc.rpartition("@")[2].lower() != host.lower():
+        return None
+    if there.scheme == "http" and here.scheme != "http":
+        return None
+    parts = there.path.strip("/").removesuffix(".git").split("/")
+    return "/".join(parts).lower() if len(parts) == 2 and all(parts) else None

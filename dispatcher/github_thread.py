@@ -8,10 +8,10 @@ from contracts.config import ProjectConfig
 from contracts.records import ThreadRecord
 from dispatcher.errors import Conflict, Unavailable
 from dispatcher.github_api import GitHub
-from dispatcher.github_app import GitHubApp, repo_of
+from dispatcher.github_app import GitHubApp
 from dispatcher.github_errors import Rejected
 from dispatcher.github_pull import Pulls, Work
-from dispatcher.github_settings import GitHubSettings
+from dispatcher.github_settings import GitHubSettings, repo_of
 from dispatcher.posting import Later, Undeliverable
 from dispatcher.pull_of_thread import OpenPull, ThreadPull, body_of, repo_for
 

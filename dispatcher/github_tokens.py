@@ -19,7 +19,8 @@ from contracts.config import ProjectConfig
 from contracts.words import ClientId, ProjectId, UserId, WorkerId
 from dispatcher import body
 from dispatcher.errors import DispatcherError, NotFound, Unavailable
-from dispatcher.github_app import PUSHING, GitHubApp, repo_of
+from dispatcher.github_app import PUSHING, GitHubApp
+from dispatcher.github_settings import repo_of
 from dispatcher.posting import Later, Undeliverable
 
 _log = structlog.get_logger(__name__)

@@ -8,7 +8,6 @@ import hashlib
 import hmac
 
 import pyotp
-from cryptography.fernet import Fernet, InvalidToken
 
 from dispatcher.errors import Unavailable
 
@@ -41,6 +40,8 @@ class Seal:
     """Encrypts what has to be read again. ``key``: any text of high entropy that only dispatchers hold."""
 
     def __init__(self, key: str) -> None:
+        from cryptography.fernet import Fernet  # only who has one-time codes waits for it
+
         made = hashlib.sha256(b"branchline seal " + key.encode()).digest()
         self._fernet = Fernet(base64.urlsafe_b64encode(made))
 
@@ -50,6 +51,8 @@ class Seal:
 
     def open(self, sealed: str) -> str:
         """What was closed. Raises Unavailable when it was closed with another key."""
+        from cryptography.fernet import InvalidToken
+
         try:
             return self._fernet.decrypt(sealed.encode()).decode()
         except InvalidToken:

@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-import jwt
-
 from dispatcher import signin_records as rows
 from dispatcher.errors import Overtaken, Unavailable
 from dispatcher.signin_store import ABSENT, Store
@@ -34,6 +32,8 @@ class Keys:
 
     async def sign(self, claims: Mapping[str, Any], *, audience: str, seconds: float) -> str:
         """A JWT that is good for ``seconds`` and for this audience. ``claims`` holds ``sub``."""
+        import jwt  # takes long, and most starts of a Lambda do without
+
         now = self._now()
         kid = str(int(now // WEEK))
         whole = {**claims, "aud": audience, "iat": int(now), "exp": int(now + seconds)}
@@ -42,6 +42,8 @@ class Keys:
 
     async def read(self, token: str, *, audience: str) -> dict[str, Any] | None:
         """The claims, or None for a token that is not ours, not for this audience or not good any more."""
+        import jwt
+
         try:
             kid: Any = jwt.get_unverified_header(token).get("kid")
             secret = await self._find(kid) if self._may_be(kid) else None

@@ -14,7 +14,7 @@ from dispatcher import body, signin_github
 from dispatcher.access import Principal, principal
 from dispatcher.audit import Audit, Deed
 from dispatcher.errors import DispatcherError, NotFound, Refused, SignIn
-from dispatcher.github_app import repo_of
+from dispatcher.github_settings import repo_of
 from dispatcher.rates import Rates
 from dispatcher.settings import Settings
 from dispatcher.signin_accounts import Accounts

@@ -8,10 +8,11 @@ import pytest
 import pytest_asyncio
 
 from dispatcher.github_api import GitHub
-from dispatcher.github_app import PUSHING, TALKING, repo_of
+from dispatcher.github_app import PUSHING, TALKING
 from dispatcher.github_post import GitHubPoster
 from dispatcher.github_pull import Pulls
 from dispatcher.github_render import STICKY
+from dispatcher.github_settings import repo_of
 from dispatcher.posting import Later, Undeliverable, Wanted
 from fleet.standin.github import GitHubStandin, running_github
 from fleet.standin.github_world import Ends, Repo, Talk

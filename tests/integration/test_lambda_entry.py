@@ -84,13 +84,14 @@ def test_without_a_sign_in_it_does_not_start(
 def test_it_passes_no_preview_on_and_says_so(
     folder: Path, engine_url: str, account: str, tmp_path: Path
 ) -> None:
+    bearer = {"authorization": f"Bearer {TOKEN}"}
     kind = {"content-type": "application/json"}
-    post = {"body": json.dumps({"text": "hello", "thread_id": "t1"}), "headers": kind}
+    post = {"body": json.dumps({"text": "hello", "thread_id": "t1"}), "headers": {**kind, **bearer}}
     events = [
-        http_event("POST", "/v1/threads", signed_in=True, **post),
-        http_event("GET", "/v1/threads/t1/preview", signed_in=True),
-        http_event("GET", "/", signed_in=True, headers={"host": "preview-0123456789ab.localhost"}),
-        http_event("GET", "/v1/openapi.json", signed_in=True),
+        http_event("POST", "/v1/threads", **post),
+        http_event("GET", "/v1/threads/t1/preview", headers=bearer),
+        http_event("GET", "/", headers={"host": "preview-0123456789ab.localhost"}),
+        http_event("GET", "/v1/openapi.json", headers=bearer),
     ]
     got = ask(folder, events, tmp_path=tmp_path, **lambda_env(engine_url, account))
     assert [a["statusCode"] for a in got] == [202, 200, 404, 200]
