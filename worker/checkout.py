@@ -70,10 +70,7 @@ class Folder:
         """Remove what died with its process: locks and half-written objects. Whether there is a ``.git``."""
         if self._dir.is_symlink() or not self._dir.is_dir():
             return False
-        for folder, _, names in os.walk(self._dir):
-            for name in names:
-                if name.endswith(".lock"):
-                    (Path(folder) / name).unlink(missing_ok=True)
+        gitdir.remove_locks(self._dir)
         remove_half_written(self._dir / "objects", older=0)
         (self._dir / "commondir").unlink(missing_ok=True)
         return True

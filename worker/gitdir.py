@@ -5,6 +5,7 @@ Claude Code into would run in all others. Files only; refs are put back by ``wor
 configuration by ``worker.checkout``.
 """
 
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -24,6 +25,14 @@ _SETTLED = ("info/exclude", "shallow", "objects/info/alternates")
 _HEAD = re.compile(rb"ref: refs/[^\s]+|[0-9a-f]{40}|[0-9a-f]{64}")
 _NOWHERE = "ref: refs/heads/branchline-nowhere\n"
 """A branch without commits: what is in the tree is then taken onto the branch that it belongs to."""
+
+
+def remove_locks(folder: Path) -> None:
+    """Remove every lock file of git's below ``folder``: for one who knows that no git is at work there."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(".lock"):
+                (Path(place) / name).unlink(missing_ok=True)
 
 
 def settled(folder: Path) -> dict[str, str | None]:

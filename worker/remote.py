@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from worker.errors import LeaseLost, RemoteUnavailable, WorkspaceError
 from worker.git import Git, Result, in_thread, reason
+from worker.gitdir import remove_locks
 from worker.packing import pack, remove_half_written
 from worker.refs import TRACKING
 
@@ -98,9 +99,16 @@ class Remote:
         }
 
     async def prepare(self) -> None:
-        """Make the relay (again) and the credential helper. Local only."""
+        """Make the relay (again) and the credential helper. Local only; no other git may be at work here.
+
+        Nothing in the relay is the only one of its kind, so one that a kill has left beyond repair goes.
+        """
         await in_thread(self._write_helper)
-        await self.git.run("init", "--quiet", "--bare", "--template=", str(self._relay))
+        await in_thread(lambda: remove_locks(self._relay))
+        init = ("init", "--quiet", "--bare", "--template=", str(self._relay))
+        if (await self.git.attempt(*init)).status:
+            await in_thread(lambda: shutil.rmtree(self._relay, ignore_errors=True))
+            await self.git.run(*init)
         await in_thread(self._borrow)
 
     async def clone(self, target: Path) -> None:

@@ -53,8 +53,11 @@ def test_a_worker_killed_while_git_held_locks_is_followed_by_one_that_goes_on(
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
     (checkout,) = lab.workspace.glob("*/*/site")
+    (relay,) = lab.workspace.glob(".branchline/*/git/relay.git")
     for name in LOCKS:
         (checkout / ".git" / name).touch()
+        (relay / name).parent.mkdir(parents=True, exist_ok=True)
+        (relay / name).touch()
     go.touch()
     lab.start()
     assert lab.outcome("a", 1) == "completed"
@@ -77,6 +80,19 @@ def test_locks_left_in_a_turn_hold_up_neither_its_commit_nor_the_next_switch(lab
     (checkout,) = lab.workspace.glob("*/*/site")
     assert locks(checkout) == []
     git(checkout, "fsck", "--strict")
+
+
+async def test_a_relay_that_a_kill_left_beyond_repair_is_made_anew(place: workspace_lab.Lab) -> None:
+    worker = await place.ready()
+    start = await worker.switch(A)
+    write(worker.path, a_txt="one\n")
+    await workspace_lab.end_turn(worker, start.head)
+    (relay,) = place.root.rglob("relay.git")
+    (relay / "config").write_text("[core\n")
+    again = place.worker()
+    await again.prepare()
+    await again.claim(epoch=2)
+    assert not (await again.push(thread_id=A)).conflict
 
 
 async def test_leftovers_of_a_kill_are_committed_on_their_thread_and_locks_are_gone(
