@@ -158,7 +158,9 @@ def test_a_short_session_is_renewed_without_a_word(ada: Window) -> None:
     assert "branchline_session" in {cookie["name"] for cookie in ada.context.cookies()}
 
 
-def test_who_signs_out_sees_nothing_more_and_the_old_session_cannot_be_renewed(ada: Window) -> None:
+def test_who_signs_out_sees_nothing_more_and_the_old_session_cannot_be_renewed(
+    ada: Window, fleet: Guarded
+) -> None:
     page = ada.page
     thread = ada.begin("A private matter\ndo: say Hello.")
     ada.answered()
@@ -170,7 +172,8 @@ def test_who_signs_out_sees_nothing_more_and_the_old_session_cannot_be_renewed(a
     page.reload()
     expect(dialog(page)).to_be_visible()
     expect(page.get_by_text("A private matter")).to_have_count(0)
-    ada.context.add_cookies([{**c} for c in old if c["name"] == "branchline_refresh"])  # type: ignore[misc]
+    (renewal,) = (str(c["value"]) for c in old if c["name"] == "branchline_refresh")
+    ada.context.add_cookies([{"name": "branchline_refresh", "value": renewal, "url": fleet.url}])
     page.reload()
     expect(dialog(page)).to_be_visible()
 
