@@ -1,6 +1,6 @@
 """For people who see little, use no mouse, or hold a phone: every view, light and dark, wide and narrow."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from tests.acceptance.fleet import Fleet
 from tests.browser.axe import faults
 from tests.browser.lab import DESKTOP, PHONE, SCHEMES, Window
+from tests.browser.views import VIEWS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 LONG = "a-name-that-does-not-end-" * 12
@@ -23,7 +24,6 @@ FULL = (
     "do: edit README.md project => house\n"
     f"do: bash echo {LONG} && false\ndo: task done 1\ndo: say All of it."
 )
-View = Callable[[Page], Locator]
 
 
 @pytest.fixture(scope="module")
@@ -45,100 +45,6 @@ def busy(fleet: Fleet, thread: str, tmp_path_factory: pytest.TempPathFactory) ->
     go.touch()
     for message in (first, second):
         fleet.final("busy", message)
-
-
-def at(address: str, then: View) -> View:
-    def go(page: Page) -> Locator:
-        page.goto(address)
-        page.reload()
-        return then(page)
-
-    return go
-
-
-def chat(page: Page) -> Locator:
-    return page.get_by_test_id("proof")
-
-
-def tab(name: str, test_id: str | None = None) -> View:
-    def open_it(page: Page) -> Locator:
-        page.get_by_test_id("proof").first.wait_for(state="attached")
-        # A phone shows the work instead of the conversation.
-        bar = page.get_by_role("navigation", name="Parts of the page").get_by_role("button", name="Work")
-        if bar.is_visible():
-            bar.click()
-        page.get_by_role("tab", name=name).click()
-        panel = page.get_by_role("tabpanel", name=name)
-        return panel.get_by_test_id(test_id) if test_id else panel
-
-    return open_it
-
-
-def coloured(page: Page) -> Locator:
-    return tab("Changes", "changes")(page).locator(".code span[class]").first
-
-
-def tools(page: Page) -> Locator:
-    tools = page.get_by_test_id("tool")
-    tools.last.wait_for()
-    for tool in tools.all():
-        tool.get_by_role("button").first.click()
-    return tools.last.locator("pre").first
-
-
-def menu(page: Page) -> Locator:
-    page.get_by_role("button", name="Thread menu").click()
-    return page.get_by_role("menu", name="Thread menu")
-
-
-def deletion(page: Page) -> Locator:
-    menu(page).get_by_role("menuitem", name="Delete…").click()
-    return page.get_by_role("dialog", name="Delete this thread?")
-
-
-def renaming(page: Page) -> Locator:
-    menu(page).get_by_role("menuitem", name="Rename").click()
-    return page.get_by_role("textbox", name="Title of the thread")
-
-
-def keys(page: Page) -> Locator:
-    page.get_by_role("log", name="Messages").focus()
-    page.keyboard.press("?")
-    return page.get_by_role("dialog", name="Keys")
-
-
-def threads(page: Page) -> Locator:
-    bar = page.get_by_role("navigation", name="Parts of the page").get_by_role("button", name="Threads")
-    if bar.is_visible():
-        bar.click()
-    return page.get_by_test_id("threads").get_by_role("link").first
-
-
-def refused_file(page: Page) -> Locator:
-    file = {"name": "bad.bin", "mimeType": "image/png", "buffer": b"\x00\xff"}
-    page.get_by_test_id("file-input").set_input_files(file)  # type: ignore[arg-type]
-    return page.get_by_test_id("chips").get_by_role("alert")
-
-
-VIEWS: dict[str, View] = {
-    "empty": at("/#/new", lambda page: page.get_by_role("heading", name="What should be done?")),
-    "done": at("/#/t/full", chat),
-    "tools": at("/#/t/full", tools),
-    "running": at("/#/t/busy", lambda page: page.get_by_role("button", name="Stop")),
-    "missing": at(
-        "/#/t/not-there", lambda page: page.get_by_role("heading", name="This thread is not there")
-    ),
-    "preview": at("/#/t/full", tab("Preview")),
-    "changes": at("/#/t/full", coloured),
-    "tasks": at("/#/t/full", tab("Tasks")),
-    "log": at("/#/t/full", tab("Log", "log-lines")),
-    "menu": at("/#/t/full", menu),
-    "renaming": at("/#/t/full", renaming),
-    "deletion": at("/#/t/full", deletion),
-    "keys": at("/#/t/full", keys),
-    "threads": at("/#/t/full", threads),
-    "refused file": at("/#/new", refused_file),
-}
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])

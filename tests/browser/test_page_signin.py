@@ -1,16 +1,15 @@
 """Signing in on the page: who gets in, what stays when a session ends, and what strangers cannot do."""
 
-import http.server
 import re
-import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import pyotp
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Response, expect
 
 from tests.browser.axe import faults
+from tests.browser.forgery import ATTACK, EVIL, page_of_somebody
 from tests.browser.lab import DESKTOP, PHONE, SCHEMES, Scheme, Window
 from tests.browser.signin import Guarded, dialog, guarded_fleet, sign_in
 from tests.fakes.engine import wait_until
@@ -225,71 +224,6 @@ def test_another_persons_thread_is_refused_like_one_that_is_not_there(
     expect(ada.page.get_by_test_id("message")).to_have_count(1)
 
 
-# ------------------------------------------------------------------ a page of somebody else
-
-_EVIL = """<!doctype html><title>Win a prize</title>
-<iframe name=hole></iframe>
-<form id=words method=post enctype=text/plain target=hole action="{url}/v1/threads/{thread}/messages">
-  <input name='{{"text":"forged","x":"' value='"}}'></form>
-<form id=plain method=post target=hole action="{url}/v1/threads/{thread}/stop"></form>
-<form id=out method=post target=hole action="{url}/auth/logout"></form>
-<form id=in method=post enctype=text/plain target=hole action="{url}/auth/login">
-  <input name='{{"user":"bob","password":"correct horse battery","x":"' value='"}}'></form>
-<iframe id=framed src="{url}/"></iframe>
-"""
-_ATTACK = """
-async ([url, thread]) => {
-  const tries = [];
-  const send = (path, options) =>
-    tries.push(
-      fetch(url + path, { credentials: "include", ...options }).then((r) => r.text(), () => "refused"));
-  const body = JSON.stringify({ text: "forged" });
-  for (const mode of ["no-cors", "cors"]) {
-    send(`/v1/threads/${thread}/messages`, { method: "POST", mode, body });
-    send("/v1/threads", { method: "POST", mode, body });
-    send(`/v1/threads/${thread}/stop`, { method: "POST", mode });
-    send("/v1/uploads?name=forged.txt", { method: "POST", mode, body });
-    send(`/v1/threads/${thread}`, { method: "GET", mode });
-    send("/auth/logout", { method: "POST", mode });
-  }
-  send(`/v1/threads/${thread}`, { method: "DELETE" });
-  send(`/v1/threads/${thread}`, { method: "PATCH", body, headers: { "Content-Type": "application/json" } });
-  send("/v1/threads", { method: "POST", body, headers: { "X-Branchline-Form": "guessed" } });
-  for (const id of ["words", "plain", "out", "in"]) {
-    const hole = document.querySelector("[name=hole]");
-    const loaded = new Promise((done) => hole.addEventListener("load", done, { once: true }));
-    document.getElementById(id).submit();
-    await loaded;
-  }
-  return Promise.all(tries);
-}
-"""
-
-
-@contextmanager
-def page_of_somebody(text: str) -> Iterator[str]:
-    """Serve one page on another port of this machine: another origin, but for cookies the same site."""
-
-    class Answer(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            serving.join()
-
-
 def test_a_page_of_another_origin_changes_nothing_and_learns_nothing(ada: Window, fleet: Guarded) -> None:
     thread = ada.begin("Mine alone\ndo: say Hello.")
     ada.answered()
@@ -299,9 +233,9 @@ def test_a_page_of_another_origin_changes_nothing_and_learns_nothing(ada: Window
     answered: list[Response] = []
     evil = ada.context.new_page()
     evil.on("response", lambda response: answered.append(response))
-    with page_of_somebody(_EVIL.format(url=fleet.url, thread=thread)) as address:
+    with page_of_somebody(EVIL.format(url=fleet.url, thread=thread)) as address:
         evil.goto(address)
-        read = evil.evaluate(_ATTACK, [fleet.url, thread])
+        read = evil.evaluate(ATTACK, [fleet.url, thread])
         wait_until(lambda: any(r.url.endswith("/auth/login") for r in answered), seconds=30)
         framed = evil.frame_locator("#framed")
         expect(framed.get_by_role("heading", name="Branchline")).to_have_count(0)
