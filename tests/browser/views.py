@@ -65,12 +65,14 @@ def renaming(page: Page) -> Locator:
 
 
 def keys(page: Page) -> Locator:
+    chat(page).wait_for()  # the page listens to keys by then
     page.get_by_role("log", name="Messages").focus()
     page.keyboard.press("?")
     return page.get_by_role("dialog", name="Keys")
 
 
 def threads(page: Page) -> Locator:
+    page.get_by_test_id("threads").wait_for(state="attached")
     bar = page.get_by_role("navigation", name="Parts of the page").get_by_role("button", name="Threads")
     if bar.is_visible():
         bar.click()
