@@ -31,7 +31,7 @@ _ROOM = LIMIT - 2_000
 _PULL_LIMIT = 20_000
 _OLD_ANSWER = 600
 _TASKS = 50
-_RESTS = ((timedelta(minutes=1), 3.0), (timedelta(minutes=10), 10.0))
+_RESTS = ((timedelta(seconds=10), 1.0), (timedelta(minutes=1), 3.0), (timedelta(minutes=10), 10.0))
 _LATE_REST = 30.0
 _HEADS = {
     Stage.RECEIVED: "⏳ Received",

@@ -10,21 +10,21 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from dispatcher.errors import TooMany
 from dispatcher.signin_records import digest
 
-_FOR_USER = RateLimitItemPerMinute(10)
-_FOR_ADDRESS = RateLimitItemPerMinute(60)
-
 
 class Rates:
-    """``posts_per_minute``: of one principal."""
+    """``posts_per_minute``: of one principal; ``sign_ins_per_minute``: of one user from one address, and six
+    times as many from the address."""
 
-    def __init__(self, *, posts_per_minute: int) -> None:
+    def __init__(self, *, posts_per_minute: int, sign_ins_per_minute: int = 10) -> None:
         self._window = MovingWindowRateLimiter(MemoryStorage())
         self._posts = RateLimitItemPerMinute(posts_per_minute)
+        self._user = RateLimitItemPerMinute(sign_ins_per_minute)
+        self._address = RateLimitItemPerMinute(6 * sign_ins_per_minute)
 
     async def signing_in(self, *, user: str, address: str) -> None:
         """Count an attempt to sign in. Raises TooMany."""
-        await self._hit(_FOR_ADDRESS, "address", address)
-        await self._hit(_FOR_USER, "user", digest(user), address)
+        await self._hit(self._address, "address", address)
+        await self._hit(self._user, "user", digest(user), address)
 
     async def posting(self, who: str) -> None:
         """Count a post. Raises TooMany."""

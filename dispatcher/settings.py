@@ -84,6 +84,11 @@ class Settings(BaseSettings):
         default=SecretStr(""),
         description="With it the seeds of one-time codes are encrypted; without it there are no such codes.",
     )
+    sign_ins_per_minute: int = Field(
+        default=10,
+        ge=1,
+        description="How often a user may try to sign in from an address within a minute.",
+    )
     posts_per_minute: int = Field(
         default=120, ge=1, description="How often one signed-in person or token may post within a minute."
     )

@@ -52,7 +52,10 @@ class SigningIn:
         )
         sessions = Sessions(store, keys, still=self._still, now=now)
         tokens, audit = Tokens(store, now=now), Audit(store, now=now)
-        rates, cookies = Rates(posts_per_minute=settings.posts_per_minute), Cookies(settings)
+        rates = Rates(
+            posts_per_minute=settings.posts_per_minute, sign_ins_per_minute=settings.sign_ins_per_minute
+        )
+        cookies = Cookies(settings)
         self.doors = Doors(
             settings=settings, sessions=sessions, tokens=tokens, cookies=cookies, rates=rates, audit=audit
         )

@@ -55,6 +55,7 @@ def guarded_fleet(folder: Path, *, model_url: str) -> Iterator[Guarded]:
         ANTHROPIC_BASE_URL=model_url,
         ANTHROPIC_API_KEY="not-a-key",
         BRANCHLINE_LOGIN="accounts",
+        BRANCHLINE_SIGN_INS_PER_MINUTE="1000",
         BRANCHLINE_CONFIG=str(config),
     )
     try:

@@ -42,10 +42,12 @@ def coloured(page: Page) -> Locator:
 
 
 def tools(page: Page) -> Locator:
+    chat(page).wait_for()  # the log is there to its end: no tool comes behind the last one
     tools = page.get_by_test_id("tool")
-    tools.last.wait_for()
     for tool in tools.all():
-        tool.get_by_role("button").first.click()
+        head = tool.get_by_role("button").first
+        if head.get_attribute("aria-expanded") == "false":
+            head.click()
     return tools.last.locator("pre").first
 
 

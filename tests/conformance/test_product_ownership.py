@@ -15,6 +15,7 @@ from contracts.words import (
 from tests.conformance.lab import LARGE, TURN, Lab, alive, dead, final, said
 from worker.discovery import Discovery
 from worker.errors import LeaseHeld, LeaseLost, WorkerError
+from worker.lease import DynamoLease
 from worker.ports import Ending
 
 SERVICE = "dynamodb"
@@ -35,8 +36,17 @@ async def test_a_stop_only_rises_and_is_forgotten_only_if_no_later_one_came(lab:
 
 
 async def test_of_many_workers_that_start_at_once_exactly_one_works(lab: Lab) -> None:
-    leases = [lab.lease(place=str(n)) for n in range(6)]
-    results = await asyncio.gather(*(x.acquire(evict=dead) for x in leases), return_exceptions=True)
+    async def starts(lease: DynamoLease) -> WorkerRecord:
+        row = await lease.acquire(evict=dead)
+        keeping.append(asyncio.create_task(lease.keep()))  # who comes late watches whether the owner lives
+        return row
+
+    keeping: list[asyncio.Task[None]] = []
+    leases = [lab.lease(seconds=15, place=str(n)) for n in range(6)]
+    results = await asyncio.gather(*map(starts, leases), return_exceptions=True)
+    for kept in keeping:
+        kept.cancel()
+    await asyncio.gather(*keeping, return_exceptions=True)
     assert len([r for r in results if isinstance(r, WorkerRecord)]) == 1
     assert len([r for r in results if isinstance(r, LeaseHeld)]) == 5
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fleet import processes
+from tests.fakes.engine import wait_until
 
 Run = Callable[..., int]
 
@@ -25,6 +26,8 @@ def run(home: Path) -> Iterator[Run]:
         env = {"PATH": os.environ["PATH"], "BRANCHLINE_HOME": str(home), **marks}
         process = subprocess.Popen(["sleep", "1000"], env=env, cwd=cwd, start_new_session=True)
         started.append(process)
+        # Until it has begun with its own program, its environment cannot be read, or is ours.
+        wait_until(lambda: b"sleep" in Path(f"/proc/{process.pid}/cmdline").read_bytes(), seconds=60)
         return process.pid
 
     yield run

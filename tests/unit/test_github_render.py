@@ -81,8 +81,8 @@ def test_a_post_is_final_only_once_a_message_is_over() -> None:
     assert not wanted(message(stage=Stage.RUNNING)).final
 
 
-@pytest.mark.parametrize(("minutes", "rest"), [(0, 3), (5, 10), (40, 30)])
-def test_the_longer_a_turn_the_more_seldom_its_comment_is_edited(minutes: int, rest: float) -> None:
+@pytest.mark.parametrize(("minutes", "rest"), [(0, 1), (0.5, 3), (5, 10), (40, 30)])
+def test_the_longer_a_turn_the_more_seldom_its_comment_is_edited(minutes: float, rest: float) -> None:
     begun = datetime(2026, 11, 20, tzinfo=UTC)
     dialect = GitHubDialect(page=lambda _: None, now=lambda: begun + timedelta(minutes=minutes))
     running = message(2, stage=Stage.RUNNING, started=begun)
