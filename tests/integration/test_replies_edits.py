@@ -197,7 +197,8 @@ async def test_a_comment_on_github_is_edited_ever_more_seldom_and_shows_the_end_
         wait = await replies.look(pointer("a"))
         clock.tick(1.5)
     edits = [at for call, at in poster.times if call == "update"]
-    assert 17 <= sum(at < 1060 for at in edits) <= 20
+    assert 5 <= sum(at < 1010 for at in edits) <= 8
+    assert 14 <= sum(1010 <= at < 1060 for at in edits) <= 17
     assert 7 <= sum(at > 1060 for at in edits) <= 9
     assert wait is not None, "nobody would look again for the state that was held back"
     clock.tick(wait)
