@@ -21,6 +21,7 @@ from worker import aws
 from worker.agent import ClaudeAgent
 from worker.bell import Bell
 from worker.board import Board
+from worker.bygone import Bygone
 from worker.changes import Changes
 from worker.discovery import Discovery
 from worker.disk import Disk
@@ -235,6 +236,15 @@ class Worker:
             inbox=self.inbox,
             discovery=self.discovery,
             engine=self.engine,
+            bygone=Bygone(
+                worker=self.row.worker_id,
+                ledger=self.ledger,
+                workspace=self.workspace,
+                agent=self.agent,
+                preview=self.preview,
+                uploads=self.uploads,
+                upload_days=self.settings.upload_days,
+            ),
             leaving=self.leaving,
         )
 

@@ -138,6 +138,13 @@ class ClaudeAgent:
         except OSError as error:
             raise AgentError(f"The session {session_id} could not be removed: {error.strerror}.") from error
 
+    async def forget_others(self, *, but: Collection[UUID]) -> None:
+        """Remove what is kept of every session but these; none may run. Raises ``AgentError``."""
+        try:
+            await asyncio.to_thread(agent_memory.forget_others, self._surroundings.config_dir, but=but)
+        except OSError as error:
+            raise AgentError(f"Old sessions could not be removed: {error.strerror}.") from error
+
     async def sweep(self) -> int:
         """Kill what earlier turns of this worker id left over, whoever started them; how many there were.
 

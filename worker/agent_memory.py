@@ -6,8 +6,13 @@ The format is Claude Code's (one JSON object a line); a torn last line, as a kil
 
 import json
 import shutil
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
+
+_ID = 36
+"""Characters of a session's id, with which the names of its files begin."""
 
 
 def transcript(config_dir: Path, session_id: UUID) -> Path | None:
@@ -30,6 +35,14 @@ def forget(config_dir: Path, session_id: UUID) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+
+def forget_others(config_dir: Path, *, but: Collection[UUID]) -> None:
+    """The same for every session that has a transcript and is none of these. Raises OSError."""
+    for name in {path.name[:_ID] for path in config_dir.glob("projects/*/*")}:
+        with suppress(ValueError):  # Claude Code keeps other things there as well
+            if (session_id := UUID(name)) not in but:
+                forget(config_dir, session_id)
 
 
 def _is_prompt(line: str, wanted: str) -> bool:

@@ -88,6 +88,25 @@ class DynamoLedger:
         item = await self._get(records.worker_key(self._worker))
         return WorkerRecord.read(item).stack
 
+    async def threads(self) -> dict[ThreadId, datetime]:
+        """All threads whose records are not removed, and when each was touched last; read consistently, all
+        of them or an error."""
+        return await self._patiently(self._threads)
+
+    async def _threads(self) -> dict[ThreadId, datetime]:
+        pages = self._dynamodb.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
+            ExpressionAttributeValues={
+                ":pk": {"S": records.worker_pk(self._worker)},
+                ":sk": {"S": "thread#"},
+            },
+            ProjectionExpression="thread_id, updated",
+            ConsistentRead=True,
+        )
+        rows = [item async for page in pages for item in page["Items"]]
+        return {ThreadId(r["thread_id"]["S"]): datetime.fromisoformat(r["updated"]["S"]) for r in rows}
+
     async def message(self, *, thread_id: ThreadId, sequence: int) -> Message:
         """The message itself."""
         item = await self._get(records.message_key(self._worker, thread_id, sequence))

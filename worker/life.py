@@ -11,9 +11,11 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from contracts.words import MessageId, WorkerId
+from contracts.records import OpenRecord
+from contracts.words import WorkerId
 from worker.agent import ClaudeAgent
 from worker.board import Board
+from worker.bygone import Bygone
 from worker.discovery import Discovery
 from worker.engine import Engine, Left
 from worker.errors import LeaseLost, WorkerError, WorkspaceError
@@ -49,13 +51,14 @@ class Life:
         inbox: SqsInbox,
         discovery: Discovery,
         engine: Engine,
+        bygone: Bygone,
         leaving: asyncio.Event,
     ) -> None:
         self._worker, self._lease, self._board = worker, lease, board
         self._ledger, self._outbox, self._workspace = ledger, outbox, workspace
         self._agent, self._preview, self._inbox = agent, preview, inbox
         self._discovery, self._engine, self._leaving = discovery, engine, leaving
-        self._showing = showing
+        self._showing, self._bygone = showing, bygone
 
     async def live(self) -> Left:
         """Prepare, work, leave. Raises WorkerError when the checkout cannot be made usable."""
@@ -118,14 +121,14 @@ class Life:
             data = {"worker_id": self._worker, **more}
             await self._outbox.add(Draft(type=type_, thread_id=thread_id, data=data))
 
-    async def _open(self) -> frozenset[MessageId] | None:
-        """The messages without outcome; None when the records cannot be read now."""
+    async def _open(self) -> list[OpenRecord] | None:
+        """The turn records without outcome; None when the records cannot be read now."""
         try:
             open_, _ = await self._ledger.look()
         except Exception as error:
             log.warning("records_not_read", error=str(error))
             return None
-        return frozenset(record.message_id for record in open_)
+        return open_
 
     async def _catch_up(self) -> None:
         """Fence earlier owners off the remote and see what they pushed: turns go on from there. A remote
@@ -133,9 +136,18 @@ class Life:
         try:
             await self._workspace.claim(epoch=self._lease.epoch)
             await self._workspace.fetch()
-            await self._workspace.push_rest(open_=await self._open())
+            await self._push_rest()
         except WorkspaceError as error:
             log.warning("remote_unavailable", error=str(error))
+
+    async def _push_rest(self) -> None:
+        """Bring what this disk has to the remote, except of threads that were deleted while it slept."""
+        open_ = await self._open()
+        busy = None if open_ is None else {record.thread_id for record in open_}
+        threads = await self._bygone.clear(busy=busy)
+        if threads is not None:
+            messages = None if open_ is None else frozenset(record.message_id for record in open_)
+            await self._workspace.push_rest(threads=threads, open_=messages)
 
     @asynccontextmanager
     async def _side_loops(self) -> AsyncIterator[list["asyncio.Task[Any]"]]:

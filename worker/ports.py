@@ -6,6 +6,7 @@ against AWS, against one machine and against in-memory stand-ins in a property t
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from uuid import UUID
@@ -148,9 +149,16 @@ class Workspace(Protocol):
         """Remove the thread's branch here, and on the remote unless somebody else has worked on it. Can be
         repeated. Raises ``LeaseLost``, ``RemoteUnavailable``."""
 
-    async def push_rest(self, *, open_: frozenset[MessageId] | None = None) -> None:
-        """Push every thread's branch that is only ahead of the remote: work of an earlier process. ``open_``:
-        all messages without outcome, if that is known; what is left of others undoes nothing newer."""
+    async def remove_others(self, *, but: Collection[ThreadId]) -> Sequence[str]:
+        """Remove here, not on the remote, the branches of all threads but these; which they were. Work that
+        stands nowhere else is held under a ref of its own. For the time before the first turn."""
+
+    async def push_rest(
+        self, *, threads: Collection[ThreadId], open_: frozenset[MessageId] | None = None
+    ) -> None:
+        """Push the branches of these threads that are only ahead of the remote: work of an earlier process.
+        ``open_``: all messages without outcome, if that is known; what is left of others undoes nothing
+        newer."""
 
     async def find(
         self, *, thread_id: ThreadId, message_id: MessageId, onto: str | None = None
@@ -286,6 +294,9 @@ class Agent(Protocol):
     async def forget(self, *, session_id: UUID) -> None:
         """Remove what is kept of a session that does not run."""
 
+    async def forget_others(self, *, but: Collection[UUID]) -> None:
+        """The same for all sessions but these. Raises ``AgentError``."""
+
     async def sweep(self) -> int:
         """Kill every process left over by turns of this worker id, whoever started it; how many."""
 
@@ -349,6 +360,10 @@ class Ledger(Protocol):
 
     async def stack(self) -> tuple[ThreadId, ...]:
         """The stack of threads as last recorded, top first."""
+
+    async def threads(self) -> Mapping[ThreadId, datetime]:
+        """All threads whose records are not removed, and when each was touched last; read consistently, all
+        of them or an error."""
 
     async def message(self, *, thread_id: ThreadId, sequence: int) -> Message:
         """The message itself."""
@@ -414,6 +429,9 @@ class Uploads(Protocol):
 
     async def forget(self, thread_id: ThreadId) -> None:
         """Remove the files of a thread from this disk."""
+
+    async def forget_others(self, *, but: Collection[ThreadId]) -> None:
+        """The same for all threads but these. Raises ``OSError``."""
 
 
 class Inbox(Protocol):

@@ -14,6 +14,8 @@ SAVED = "refs/branchline/saved"
 GONE = "refs/branchline/gone/"
 """Below here stands what a branch was on the remote before somebody removed it there."""
 TIPS = "refs/branchline/tip/"
+REMOVED = "refs/branchline/removed/"
+"""Below here stands work of threads that are no more which this disk alone had."""
 
 
 def heads(branch: str) -> str:
@@ -103,6 +105,10 @@ class Refs:
         old = expect or "0" * len(sha)
         lines = f"update {heads(branch)} {sha} {old}\nupdate {tip_ref(branch)} {sha}\n"
         await self.git.run("update-ref", "-m", "branchline", "--stdin", stdin=lines.encode())
+
+    async def taken(self) -> list[str]:
+        """Threads' branches that the worker itself took somewhere here."""
+        return sorted(name.removeprefix(TIPS) for name in await self.named(f"{TIPS}thread-*"))
 
     async def unpushed(self) -> list[str]:
         """Threads' branches here that hold what the remote did not when it was last fetched. One that

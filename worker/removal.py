@@ -15,7 +15,7 @@ from worker.git import in_thread
 from worker.log import get_logger
 from worker.notes import Notes
 from worker.own_refs import OwnRefs
-from worker.refs import GONE, TRACKING, Refs, heads, kept, tip_ref
+from worker.refs import GONE, REMOVED, TRACKING, Refs, heads, kept, tip_ref
 from worker.remote import Landing, Remote
 
 log = get_logger()
@@ -55,17 +55,32 @@ class Removal:
         )  # fmt: skip
         return set(told.text.splitlines()) <= {self.refs.git.identity.email, CLAUDE}
 
-    async def near(self, branch: str) -> None:
-        """Remove every ref of the branch here, and the files and notes that were kept for it."""
+    async def near(self, branch: str, *, hold: bool = False) -> None:
+        """Remove every ref of the branch here, and the files and notes that were kept for it. ``hold``: what
+        stands nowhere else comes under a ref of its own first."""
+        if hold:
+            await self._hold(branch)
+        held = () if hold else (f"{REMOVED}{branch}/",)
         named = await self.refs.named(
             heads(branch), heads(f"conflict-*/{branch}"), tip_ref(branch), GONE + branch, f"{kept(branch)}/",
-            TRACKING + branch, f"{TRACKING}conflict-*/{branch}",
+            TRACKING + branch, f"{TRACKING}conflict-*/{branch}", *held,
         )  # fmt: skip
         self.own.let_go(named)
         gone = "".join(f"delete {name}\n" for name in named).encode()
         if named:
             await self.refs.git.run("update-ref", "--no-deref", "--stdin", stdin=gone)
         await in_thread(lambda: self._forget(branch))
+
+    async def _hold(self, branch: str) -> None:
+        """Nobody told this disk to remove the thread: its row is not there, that is all. So it would look as
+        well after the records were thrown away or put back to an earlier day, and work that stands nowhere
+        else must outlive that."""
+        there = await self.refs.resolve(GONE + branch)
+        theirs = ("--not", "--remotes=origin", *([there] if there else []))
+        for sha in set((await self.refs.named(heads(branch), tip_ref(branch), f"{kept(branch)}/")).values()):
+            if (await self.refs.git.run("rev-list", "--max-count=1", sha, *theirs, "--")).text:
+                ref = await self.refs.keep(sha, under=REMOVED + branch)
+                log.warning("work_of_a_deleted_thread_held", branch=branch, ref=ref)
 
     def _forget(self, branch: str) -> None:
         self.notes.leave(branch)

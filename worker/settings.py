@@ -68,6 +68,8 @@ class Settings(BaseSettings):
     """Seconds between two looks at the bindings."""
     hang_seconds: float = Field(default=600, gt=0)
     """Seconds without a sign of life after which Claude Code counts as hung."""
+    upload_days: float = Field(default=30, gt=0)
+    """Days without news in a thread after which files that came with its messages leave this disk."""
     max_retries: int = Field(default=4, ge=0)
     """How often Claude Code asks the model again after an error before it gives up."""
     offline_model: bool = False

@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -62,6 +62,14 @@ class Shelf:
         """Remove all files of a thread."""
         with suppress(FileNotFoundError), _opened(self._root) as root:
             _remove(names.thread_folder(thread_id), inside=root)
+
+    def forget_others(self, *, but: Collection[ThreadId]) -> None:
+        """Remove all files of every thread but these."""
+        stay = {names.thread_folder(thread_id) for thread_id in but}
+        with suppress(FileNotFoundError), _opened(self._root) as root:
+            for entry in os.listdir(root):  # noqa: PTH208 - a descriptor, not a path
+                if entry not in stay:
+                    _remove(entry, inside=root)
 
     @contextmanager
     def _inside(self, thread_id: ThreadId, upload_id: str) -> Iterator[int]:

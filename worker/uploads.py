@@ -7,7 +7,7 @@ and fails nothing. Decides nothing about turns, and writes no record.
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -63,6 +63,10 @@ class Uploads:
     async def forget(self, thread_id: ThreadId) -> None:
         """Remove the files of a thread from this disk; not their records."""
         await asyncio.to_thread(self._shelf.forget, thread_id)
+
+    async def forget_others(self, *, but: Collection[ThreadId]) -> None:
+        """The same for all threads but these. Raises ``OSError``."""
+        await asyncio.to_thread(self._shelf.forget_others, but=but)
 
     async def _laid(self, thread_id: ThreadId, upload: Upload) -> bool:
         if not keys.is_upload_id(upload.upload_id):

@@ -6,7 +6,7 @@ and the remote is written only under the lease's epoch. Knows nothing of queues,
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -289,10 +289,13 @@ class GitWorkspace:
         """See ``Workspace.push``. May run beside a turn, of this thread or another."""
         return await self._pusher.push(thread_id)
 
-    async def push_rest(self, *, open_: frozenset[MessageId] | None = None) -> None:
+    async def push_rest(
+        self, *, threads: Collection[ThreadId], open_: frozenset[MessageId] | None = None
+    ) -> None:
         """See ``Workspace.push_rest``. One that the remote refuses for good must not keep the worker from all
         others."""
-        for branch in await self._refs.unpushed():
+        there = {names.branch(thread_id) for thread_id in threads}
+        for branch in [name for name in await self._refs.unpushed() if name in there]:
             try:
                 await self._pusher.push_rest(branch, open_=open_)
             except RemoteUnavailable:
@@ -312,6 +315,17 @@ class GitWorkspace:
                     await self._leave(branch)
                 await self._removal.near(branch)
                 self._tips.pop(branch, None)
+
+    async def remove_others(self, *, but: Collection[ThreadId]) -> list[str]:
+        """See ``Workspace.remove_others``."""
+        there = {names.branch(thread_id) for thread_id in but}
+        gone = [branch for branch in await self._refs.taken() if branch not in there]
+        for branch in gone:
+            async with self._tree_for_me():
+                await self._leave(branch)
+                await self._removal.near(branch, hold=True)
+                self._tips.pop(branch, None)
+        return gone
 
     async def _leave(self, branch: str) -> None:
         """If the worktree is this branch's, it holds the default branch instead."""

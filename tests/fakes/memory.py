@@ -150,6 +150,10 @@ class MemoryLedger:
     async def stack(self) -> tuple[ThreadId, ...]:
         return self._world.stack
 
+    async def threads(self) -> dict[ThreadId, datetime]:
+        await asyncio.sleep(0)
+        return {k.thread_id: m.received for k, m in self._world.messages.items()}
+
     async def message(self, *, thread_id: ThreadId, sequence: int) -> Message:
         await asyncio.sleep(0)
         return self._world.messages[Key(thread_id, sequence)]
@@ -345,7 +349,17 @@ class MemoryWorkspace:
                 )
         return None
 
-    async def push_rest(self, *, open_: frozenset[MessageId] | None = None) -> None:
+    async def remove_others(self, *, but: Collection[ThreadId]) -> list[str]:
+        await asyncio.sleep(0)
+        there = {names.branch(thread_id) for thread_id in but}
+        gone = [name for name in self._world.local if name not in there]
+        for name in gone:
+            del self._world.local[name]
+        return gone
+
+    async def push_rest(
+        self, *, threads: Collection[ThreadId], open_: frozenset[MessageId] | None = None
+    ) -> None:
         await asyncio.sleep(0)
 
     async def remove(self, *, thread_id: ThreadId) -> None:
@@ -434,6 +448,10 @@ class MemoryAgent:
     async def forget(self, *, session_id: UUID) -> None:
         await asyncio.sleep(0)
         self._world.remembered = {r for r in self._world.remembered if r[0] != session_id}
+
+    async def forget_others(self, *, but: Collection[UUID]) -> None:
+        await asyncio.sleep(0)
+        self._world.remembered = {r for r in self._world.remembered if r[0] in but}
 
     async def sweep(self) -> int:
         killed = len(self._world.alive)

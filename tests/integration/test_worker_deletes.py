@@ -159,6 +159,43 @@ def test_a_turn_of_another_thread_goes_on_while_a_thread_is_removed(lab: FaultLa
     assert branches(lab) == ["main", "thread-b"]
 
 
+def leave(worker: Process) -> None:
+    worker.terminate()
+    assert worker.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("pushed", [True, False], ids=["pushed", "never pushed"])
+def test_a_disk_that_slept_while_a_thread_was_deleted_does_not_bring_it_back(
+    lab: FaultLab, tmp_path: Path, pushed: bool
+) -> None:
+    first = begin(lab) if pushed else begin(lab, BRANCHLINE_FAULT="committed:kill")
+    lab.post("a", 1, "do: write a.txt one\ndo: say Done.")
+    if pushed:
+        assert lab.outcome("a", 1) == "completed"
+        leave(first)
+    else:
+        assert first.wait(timeout=60) == -signal.SIGKILL
+    furnish(lab)
+    assert sessions(lab, "a")
+    second = begin(lab, disk=tmp_path / "other")
+    assert lab.outcome("a", 1) == "completed"
+    lab.found.delete("a")
+    wait_until(lambda: not lab.found.left_of("a"), seconds=60)
+    assert branches(lab) == ["main"]
+    leave(second)
+    begin(lab)
+    lab.post("b", 1, "do: write b.txt two\ndo: say Done.")
+    assert lab.outcome("b", 1) == "completed"
+    assert branches(lab) == ["main", "thread-b"]
+    assert lab.tree("thread-b").keys() == {".gitignore", "README.md", "b.txt"}
+    assert sessions(lab, "a") == []
+    assert sessions(lab, "b")
+    assert not (own_files(lab) / "uploads" / "a").exists()
+    assert refs_here(lab, "a") == ([] if pushed else ["refs/branchline/removed/thread-a/1"])
+    if not pushed:
+        assert git(lab.checkout(), "show", "refs/branchline/removed/thread-a/1:a.txt") == "one"
+
+
 @pytest.mark.parametrize("point", POINTS)
 def test_a_worker_that_is_killed_on_the_way_leaves_the_rest_to_the_next(lab: FaultLab, point: str) -> None:
     worker = begin(lab, BRANCHLINE_FAULT=f"{point}:kill")

@@ -145,7 +145,7 @@ async def test_work_that_was_not_pushed_lands_by_a_later_process_too(lab):
     done = await turn(first, a_txt="a\n")
     again = await lab.ready(epoch=2)
     await again.fetch()
-    await again.push_rest()
+    await again.push_rest(threads=[A])
     assert at(lab, "feature") == at(lab, "thread-a") == done.sha
 
 

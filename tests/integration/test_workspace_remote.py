@@ -437,11 +437,20 @@ async def test_an_owner_on_another_disk_goes_on_from_what_was_pushed_and_nothing
     assert not (await second.push(thread_id=A)).conflict
     await first.claim(epoch=3)
     await first.fetch()
-    await first.push_rest()
+    await first.push_rest(threads=[A])
     start = await first.switch(A)
     assert (first.path / "a.txt").read_text() == "second\n"
     assert start.head == git(lab.remote, "rev-parse", "thread-a")
     assert git(lab.remote, "branch", "--list", "conflict-*") == ""
+
+
+async def test_what_is_left_of_threads_that_are_not_named_is_not_pushed(lab):
+    worker = await lab.ready()
+    start = await worker.switch(A)
+    write(worker.path, a_txt="a\n")
+    await end_turn(worker, start.head, message=M)
+    await worker.push_rest(threads=[B])
+    assert git(lab.remote, "branch", "--list", "thread-*") == ""
 
 
 async def test_work_that_was_never_pushed_is_pushed_at_the_next_start(lab):
@@ -453,7 +462,7 @@ async def test_work_that_was_never_pushed_is_pushed_at_the_next_start(lab):
     await again.prepare()
     await again.claim(epoch=2)
     await again.fetch()
-    await again.push_rest()
+    await again.push_rest(threads=[A])
     assert git(lab.remote, "rev-parse", "thread-a") == made.sha
 
 

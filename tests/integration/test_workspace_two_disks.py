@@ -92,7 +92,7 @@ async def test_what_is_left_of_a_message_that_was_given_up_undoes_nothing_newer(
     await first.push(thread_id=A)
     await own(second, 2)
     if joins == "when its owner starts":
-        await second.push_rest(open_=frozenset((M3,)))
+        await second.push_rest(threads=[A], open_=frozenset((M3,)))
     await second.switch(A, message_id=M3)
     assert (second.path / "last.txt").read_text() == "two\n"
     assert (second.path / "part.txt").read_text() == "part of m-1\n", "what nobody else changed is kept"
@@ -106,7 +106,7 @@ async def test_what_is_under_way_wins_over_what_came_before_it_when_its_owner_st
     await turn(first, M1, last_txt="one\n")
     await first.push(thread_id=A)
     await own(second, 2)
-    await second.push_rest(open_=frozenset((M2,)))
+    await second.push_rest(threads=[A], open_=frozenset((M2,)))
     await second.switch(A, message_id=M2)
     assert (second.path / "last.txt").read_text() == "half of two\n"
 
@@ -143,7 +143,7 @@ async def test_work_that_was_never_pushed_is_joined_by_an_owner_that_has_nothing
     await turn(first, M2, two_txt="2\n")
     await first.push(thread_id=A)
     await own(second, 2)
-    await second.push_rest()
+    await second.push_rest(threads=[A])
     assert (sorted(ends(lab)), conflicts(lab)) == ([M0, M1, M2], "")
 
 
@@ -155,7 +155,7 @@ async def test_what_stood_on_work_that_was_done_again_stands_on_that_and_no_orde
     await turn(first, M3, three_txt="3\n")
     await first.push(thread_id=A)
     await own(second, 2)
-    await second.push_rest()
+    await second.push_rest(threads=[A])
     assert (sorted(ends(lab)), conflicts(lab)) == ([M0, M1, M2, M3], "")
     under = f"--grep=Branchline-Message: {M1}"
     above = git(lab.remote, "log", "--format=%H", f"--grep=Branchline-Message: {M2}", "thread-a")
@@ -174,7 +174,7 @@ async def test_lines_that_were_joined_can_part_and_join_again(lab):
     await turn(first, M3, last_txt="three\n")
     await first.push(thread_id=A)
     await own(second, 2)
-    await second.push_rest()
+    await second.push_rest(threads=[A])
     assert (sorted(ends(lab)), conflicts(lab)) == ([M0, M1, M2, M3], "")
     assert lab.on_remote("thread-a", "last.txt") == "three"
     assert lab.on_remote("thread-a", "one.txt") == "1"
@@ -189,7 +189,7 @@ async def test_a_file_that_one_line_deleted_and_the_other_changed_is_kept(lab):
     await turn(first, M2, last_txt="two\n")
     await first.push(thread_id=A)
     await own(second, 2)
-    await second.push_rest()
+    await second.push_rest(threads=[A])
     assert (sorted(ends(lab)), conflicts(lab)) == ([M0, M1, M2], "")
     assert lab.on_remote("thread-a", "last.txt") == "two"
 

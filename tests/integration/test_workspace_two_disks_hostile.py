@@ -46,7 +46,7 @@ async def test_files_that_git_would_write_differently_do_not_cost_a_line(lab, en
     await first.push(thread_id=A)
     assert git(lab.remote, "show", "thread-a:crlf7.txt") == "old\r"
     await own(second, 2)
-    await second.push_rest()
+    await second.push_rest(threads=[A])
     assert conflicts(lab) == ""
     assert sorted(ends(lab)) == ([M0, M1, M2, M3] if ending == "join" else [M0, M1])
     assert (lab.on_remote("thread-a", "one.md"), lab.on_remote("thread-a", "two.md")) == ("1", "2")
@@ -171,7 +171,7 @@ async def test_branches_that_people_changed_cost_an_owner_no_round_trip_at_its_s
     git(lab.person, "push", "-q", "origin", "thread-a")
     await own(second, 2)
     shutil.move(lab.remote, lab.root / "away")
-    await second.push_rest()
+    await second.push_rest(threads=[A])
 
 
 async def test_grafts_hide_no_work(lab):
@@ -223,7 +223,7 @@ async def test_a_kill_in_the_middle_of_a_join_leaves_nothing_behind(lab):
     assert not list(state.glob("rebase-*"))
     assert not (relay / "worktrees").exists()
     await own(again, 3)
-    await again.push_rest()
+    await again.push_rest(threads=[A])
     assert (sorted(ends(lab)), conflicts(lab)) == ([M0, M1, M2], "")
     assert not list(state.glob("rebase-*"))
     assert not (relay / "worktrees").exists()
@@ -235,8 +235,8 @@ async def test_a_branch_that_somebody_removed_stays_away_until_there_is_more_of_
     await worker.push(thread_id=A)
     git(lab.person, "push", "--quiet", "origin", "--delete", "thread-a")
     await own(worker, 2)
-    await worker.push_rest()
+    await worker.push_rest(threads=[A])
     assert git(lab.remote, "branch", "--list", "thread-a") == ""
     await turn(worker, M2, two_txt="2\n")
-    await worker.push_rest()
+    await worker.push_rest(threads=[A])
     assert ends(lab) == [M1, M2]

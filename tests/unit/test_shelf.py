@@ -87,3 +87,22 @@ def test_the_files_of_a_thread_are_forgotten_and_no_others(shelf: Shelf, tmp_pat
     assert not shelf.folder(T).exists()
     assert shelf.place(ThreadId("other"), ID, "b.txt").read_bytes() == b"x"
     assert in_checkout(tmp_path) == {"precious": "precious"}
+
+
+def test_files_of_all_threads_but_these_go_and_no_link_is_followed(shelf: Shelf, tmp_path: Path) -> None:
+    kept, odd = lay(shelf), ThreadId("Odd id")
+    shelf.lay(odd, ID, "a.txt", content=CONTENT)
+    shelf.lay(ThreadId("old"), ID, "a.txt", content=CONTENT)
+    (shelf.folder(T).parent / "link").symlink_to(tmp_path / "checkout")
+    shelf.forget_others(but=[T, odd])
+    assert {path.name for path in shelf.folder(T).parent.iterdir()} == {
+        shelf.folder(T).name,
+        shelf.folder(odd).name,
+    }
+    assert kept.read_bytes() == CONTENT
+    assert in_checkout(tmp_path) == {"precious": "precious"}
+
+
+def test_a_disk_without_files_has_none_to_forget(tmp_path: Path) -> None:
+    Shelf(tmp_path / "none").forget_others(but=[])
+    assert not (tmp_path / "none").exists()
