@@ -24,6 +24,7 @@ from contracts.words import (
     StopReason,
     ThreadId,
     TurnId,
+    TurnState,
 )
 from worker.errors import LeaseLost, RemoteUnavailable, WorkspaceError
 from worker.ports import (
@@ -174,6 +175,8 @@ class MemoryLedger:
         await self._fenced()
         key = Key(record.thread_id, record.sequence)
         self._world.must(key in self._world.open, "a turn with an outcome was written again")
+        parked = record.state is TurnState.PARKED
+        self._world.must(not (parked and self._world.dirty), "parked, and the work is in no commit")
         self._world.open[key] = record
         self._world.events += drafts
 

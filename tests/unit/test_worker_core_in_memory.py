@@ -375,6 +375,30 @@ async def test_a_usage_limit_parks_the_turn_until_it_is_over_and_counts_no_attem
     await process.kill()
 
 
+@pytest.mark.parametrize("why", ["preempted", "drained", "limited"])
+async def test_what_an_interrupted_turn_has_done_is_committed_before_it_is_parked(
+    process: Process, why: str
+) -> None:
+    world, key = process.world, process.world.post("a")
+    process.engine.ring()
+    await settle(process)
+    (run,) = world.alive
+    run.work()
+    if why == "preempted":
+        world.post("b")
+        process.engine.ring()
+    elif why == "drained":
+        process.engine.drain()
+    else:
+        run.end(AgentResult(ended="limited", text="limit", resets_at=500.0))
+    await settle(process)
+    assert record_of(process, key) is TurnState.PARKED
+    assert (world.branch(key.thread_id).files, world.dirty) == ({"a.txt"}, set())
+    (told,) = [d for d in world.events if d.type == "turn.interrupted"]
+    assert told.data["checkpoint"] == world.branch(key.thread_id).head
+    await process.kill()
+
+
 async def test_a_crash_of_claude_code_is_tried_once_more_in_the_same_turn(process: Process) -> None:
     key = process.world.post("a")
     process.engine.ring()
