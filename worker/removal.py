@@ -66,10 +66,10 @@ class Removal:
             TRACKING + branch, f"{TRACKING}conflict-*/{branch}", *held,
         )  # fmt: skip
         self.own.let_go(named)
+        await in_thread(lambda: self._forget(branch))  # the refs go last: they say that there is something
         gone = "".join(f"delete {name}\n" for name in named).encode()
         if named:
             await self.refs.git.run("update-ref", "--no-deref", "--stdin", stdin=gone)
-        await in_thread(lambda: self._forget(branch))
 
     async def _hold(self, branch: str) -> None:
         """Nobody told this disk to remove the thread: its row is not there, that is all. So it would look as
