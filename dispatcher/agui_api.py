@@ -16,13 +16,15 @@ from starlette.responses import Response
 
 from contracts.events import EVENT
 from contracts.messages import Author
+from contracts.records import ThreadRecord
 from contracts.words import ThreadId, WorkerId
-from dispatcher import body
+from dispatcher import body, route
 from dispatcher.access import Principal, Scope, principal
-from dispatcher.errors import NotFound, Unavailable
+from dispatcher.errors import Unavailable
 from dispatcher.ingest import Ingest, Post
 from dispatcher.record import Recorded
 from dispatcher.streams import Streams
+from dispatcher.table import Table
 
 _KEEP_ALIVE_SECONDS = 15
 _BODY_LIMIT = 16 * 1024 * 1024
@@ -30,10 +32,13 @@ _BODY_LIMIT = 16 * 1024 * 1024
 
 
 class Agui:
-    """The route."""
+    """The route. ``default_project``: the fleet's, which not everybody belongs to."""
 
-    def __init__(self, *, ingest: Ingest, streams: Streams) -> None:
-        self._ingest, self._streams = ingest, streams
+    def __init__(
+        self, *, ingest: Ingest, table: Table, streams: Streams, default_project: str | None
+    ) -> None:
+        self._ingest, self._table, self._streams = ingest, table, streams
+        self._default_project = default_project
 
     def router(self) -> APIRouter:
         """All addresses."""
@@ -45,29 +50,38 @@ class Agui:
         """``POST /v1/agui``: ``RunAgentInput`` in, AG-UI events as server-sent events out."""
         who = principal(request)
         who.needs(Scope.WRITE)
+        who.needs(Scope.READ)
         # Its models take as long to import as all the rest; most processes never need them.
         agui = await asyncio.to_thread(importlib.import_module, "dispatcher.agui")
         asked = agui.Asked(await body.read(request, agui.RunAgentInput, limit=_BODY_LIMIT))
         if asked.project is not None:
             who.checked_project(asked.project)
-        before = await self._before(asked.thread_id, who)
-        recorded = await self._ingest.post(_post(asked, who))
+        found = await self._found(asked.thread_id, who)
+        recorded = await self._ingest.post(_post(asked, who, project=self._project(asked, who, found)))
         worker, row = await self._ingest.thread(recorded.thread_id)
         run = agui.Run(thread_id=recorded.thread_id, run_id=asked.run_id, message_id=recorded.message_id)
-        lines = self._lines(agui, run, worker, recorded, after=before, last=row.last_event)
+        lines = self._lines(agui, run, worker, recorded, after=_before(found), last=row.last_event)
         return EventSourceResponse(lines, ping=_KEEP_ALIVE_SECONDS, sep="\n")
 
-    async def _before(self, thread_id: ThreadId, who: Principal) -> tuple[int, int]:
-        """The thread's last sequence and event before this message; zeros when there is no thread.
+    async def _found(self, thread_id: ThreadId, who: Principal) -> ThreadRecord | None:
+        """The thread as it is before this message, also one that is being deleted; None when there is none.
 
         Raises NotFound for a thread of a project that is not theirs, Invalid, Unavailable.
         """
-        try:
-            _, row = await self._ingest.thread(thread_id)
-        except NotFound:
-            return 0, 0
-        who.checked(row)
-        return row.last_sequence, row.last_event
+        route.check_id(thread_id, what="thread_id")
+        worker = await self._table.directory(thread_id)
+        row = await self._table.thread(worker, thread_id) if worker else None
+        return None if row is None else who.checked(row)
+
+    def _project(self, asked: Any, who: Principal, found: ThreadRecord | None) -> str | None:
+        """Which project is meant, for whoever may not use all of them: a new thread is in one of theirs.
+
+        Raises NotFound.
+        """
+        if asked.project is not None or found is not None or who.projects is None:
+            project: str | None = asked.project
+            return project
+        return who.default(self._default_project)
 
     async def _lines(
         self,
@@ -96,11 +110,16 @@ class Agui:
                         return
 
 
-def _post(asked: Any, who: Principal) -> Post:
+def _before(found: ThreadRecord | None) -> tuple[int, int]:
+    """The thread's last sequence and event before this message; zeros when there is no thread."""
+    return (found.last_sequence, found.last_event) if found else (0, 0)
+
+
+def _post(asked: Any, who: Principal, *, project: str | None) -> Post:
     return Post(
         text=asked.text,
         thread_id=asked.thread_id,
-        project=asked.project,
+        project=project,
         user=who.user,
         mode=asked.mode,
         message_id=asked.message_id,

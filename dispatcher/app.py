@@ -204,7 +204,12 @@ class _House:
         health = Health(settings=self.settings, table=self.table, queues=self.queues, dead=dead)
         operators = Operators(table=self.table, letters=self.letters, replies=dead)
         outside = Outside(settings=self.settings, table=self.table, people=self.people, places=self.places)
-        agui = Agui(ingest=self.ingest, streams=self.streams)
+        agui = Agui(
+            ingest=self.ingest,
+            table=self.table,
+            streams=self.streams,
+            default_project=self.settings.default_project,
+        )
         changes = Changes(self.dynamodb, table=self.settings.table, ingest=self.ingest)
         return [
             preview.router(),
