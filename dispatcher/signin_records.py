@@ -48,7 +48,12 @@ def refresh_key(token: str) -> Item:
 
 def family_key(family: str) -> Item:
     """All refresh tokens that came from one sign-in."""
-    return key(f"family#{digest(family)}", "family")
+    return family_key_of(digest(family))
+
+
+def family_key_of(family_digest: str) -> Item:
+    """The same, for who must not know what the sign-in is known by."""
+    return key(f"family#{family_digest}", "family")
 
 
 def token_key(token_digest: str) -> Item:

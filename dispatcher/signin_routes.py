@@ -119,8 +119,8 @@ class SignInRoutes:
     async def logout(self, request: Request) -> Response:
         """``POST /auth/logout``: 204, whoever asks."""
         self._check_origin(request)
-        token = self.cookies.read(request, Cookie.REFRESH)
-        user = await self.sessions.end(token) if token else None
+        refresh, token = (self.cookies.read(request, c) for c in (Cookie.REFRESH, Cookie.SESSION))
+        user = await self.sessions.end(refresh=refresh, token=token)
         if user is not None:
             await self._note(request, user=user, what="sign_out")
         answer = Response(status_code=204)

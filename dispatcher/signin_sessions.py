@@ -2,8 +2,12 @@
 
 A long one that comes twice was stolen from one of the two who brought it, and nobody knows from which: the
 whole family of that sign-in ends. Neither token is stored, only the digest of the long one.
+
+A short one is looked up as well, each time: what is signed cannot be taken back, and a sign-out has to hold
+at once, whichever dispatcher hears of it.
 """
 
+import asyncio
 import base64
 import hashlib
 import secrets
@@ -11,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dispatcher import signin_records as rows
 from dispatcher.errors import Overtaken, SignIn, Unavailable
@@ -35,17 +39,32 @@ class Proof(BaseModel):
 
 
 class Session(BaseModel):
-    """Who asks. ``form``: what their page sends with everything that changes something."""
+    """Who asks. ``family``: the sign-in that it comes from, a secret; ``proof``: how that was done."""
+
+    model_config = ConfigDict(frozen=True)
+
+    user: str
+    family: str
+    proof: Proof
+
+    @property
+    def key(self) -> str:
+        """By which others may ask about the sign-in; no secret."""
+        return rows.digest(self.family)
+
+    @property
+    def form(self) -> str:
+        """What their page sends with everything that changes something."""
+        return _form(self.family)
+
+
+class Issued(BaseModel):
+    """What a browser gets to keep; both are secrets."""
 
     model_config = ConfigDict(frozen=True)
 
     user: str
     form: str
-
-
-class Issued(Session):
-    """What a browser gets to keep; both are secrets."""
-
     token: str
     refresh: str
 
@@ -88,14 +107,26 @@ class Sessions:
                 self._fresh(refresh, user=user, family=family, proof=proof, until=until),
             ]
         )
-        return await self._issued(user, family=family, refresh=refresh)
+        return await self._issued(user, family=family, proof=proof, refresh=refresh)
 
     async def read(self, token: str) -> Session | None:
-        """The session of a short token; None when it is not good (any more)."""
+        """The session of a short token; None when it is not good (any more). Raises Unavailable."""
         claims = await self._keys.read(token, audience=_AUDIENCE)
-        if claims is None or not isinstance(claims.get("sid"), str):
+        try:
+            found = _session(claims) if claims else None
+        except ValidationError:
             return None
-        return Session(user=str(claims["sub"]), form=_form(claims["sid"]))
+        if found is None or not await self.is_on(found.user, key=found.key, proof=found.proof):
+            return None
+        return found
+
+    async def is_on(self, user: str, *, key: str, proof: Proof) -> bool:
+        """Whether nobody has ended the sign-in of this ``key`` and who began it would still get in so.
+
+        Raises Unavailable.
+        """
+        head, still = await asyncio.gather(self._store.get(rows.family_key_of(key)), self._still(user, proof))
+        return still and head is not None and not head["ended"]
 
     async def refresh(self, token: str) -> Issued:
         """The next pair. Raises SignIn, Reused, Unavailable."""
@@ -122,16 +153,19 @@ class Sessions:
                 )
             except Overtaken:
                 continue  # read again: it was used, its family has ended, or somebody was in the way
-            return await self._issued(user, family=family, refresh=fresh)
+            return await self._issued(user, family=family, proof=proof, refresh=fresh)
         raise Unavailable("Your sign-in could not be renewed: try again in a moment.")
 
-    async def end(self, token: str) -> str | None:
-        """Sign out whoever brings this long token, everywhere that came from that sign-in; who it was."""
-        row = await self._store.get(rows.refresh_key(token))
-        if row is None:
-            return None
-        await self._end(str(row["family"]))
-        return str(row["user"])
+    async def end(self, *, refresh: str | None, token: str | None) -> str | None:
+        """Sign out whoever brings one of the two, everywhere that came from that sign-in; who it was."""
+        row = await self._store.get(rows.refresh_key(refresh)) if refresh else None
+        session = await self.read(token) if token else None
+        if session is not None:
+            await self._end(session.family)
+        if row is not None:
+            await self._end(str(row["family"]))
+            return str(row["user"])
+        return session.user if session else None
 
     async def _good(self, token: str) -> dict[str, Any]:
         row = await self._store.get(rows.refresh_key(token))
@@ -160,10 +194,17 @@ class Sessions:
         row = {"user": user, "family": family, "used": False, "until": int(until), **proof.model_dump()}
         return self._store.putting(rows.refresh_key(token), row, expires=until, condition=ABSENT)
 
-    async def _issued(self, user: str, *, family: str, refresh: str) -> Issued:
-        claims = {"sub": user, "sid": family}
+    async def _issued(self, user: str, *, family: str, proof: Proof, refresh: str) -> Issued:
+        claims = {"sub": user, "sid": family, "proof": proof.model_dump()}
         token = await self._keys.sign(claims, audience=_AUDIENCE, seconds=SESSION_SECONDS)
         return Issued(user=user, form=_form(family), token=token, refresh=refresh)
+
+
+def _session(claims: dict[str, Any]) -> Session:
+    """Raises ValidationError for a token of an earlier version."""
+    return Session.model_validate(
+        {"user": claims["sub"], "family": claims.get("sid"), "proof": claims.get("proof")}
+    )
 
 
 def _form(family: str) -> str:
