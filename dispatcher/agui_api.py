@@ -6,7 +6,7 @@ leaves stops nothing.
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -25,6 +25,7 @@ from dispatcher.ingest import Ingest, Post
 from dispatcher.record import Recorded
 from dispatcher.streams import Streams
 from dispatcher.table import Table
+from dispatcher.watching import while_admitted
 
 _KEEP_ALIVE_SECONDS = 15
 _BODY_LIMIT = 16 * 1024 * 1024
@@ -61,7 +62,8 @@ class Agui:
         worker, row = await self._ingest.thread(recorded.thread_id)
         run = agui.Run(thread_id=recorded.thread_id, run_id=asked.run_id, message_id=recorded.message_id)
         lines = self._lines(agui, run, worker, recorded, after=_before(found), last=row.last_event)
-        return EventSourceResponse(lines, ping=_KEEP_ALIVE_SECONDS, sep="\n")
+        events = while_admitted(lines, request=request)
+        return EventSourceResponse(events, ping=_KEEP_ALIVE_SECONDS, sep="\n")
 
     async def _found(self, thread_id: ThreadId, who: Principal) -> ThreadRecord | None:
         """The thread as it is before this message, also one that is being deleted; None when there is none.
@@ -92,7 +94,7 @@ class Agui:
         *,
         after: tuple[int, int],
         last: int,
-    ) -> AsyncIterator[ServerSentEvent]:
+    ) -> AsyncGenerator[ServerSentEvent, None]:
         """The run, from its message on. Storage that fails ends the stream; its reader asks again."""
         sequence, event = after
         start = event if recorded.sequence > sequence else 0  # a repeat: its message is somewhere before

@@ -1,6 +1,6 @@
 """The HTTP API, ``/v1``: threads, messages, logs, stops. Turns requests into calls and answers into JSON."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Annotated, Any
 
@@ -24,6 +24,7 @@ from dispatcher.record import Recorded
 from dispatcher.settings import Settings
 from dispatcher.streams import Line, Streams
 from dispatcher.table import Table
+from dispatcher.watching import while_admitted
 
 _KEEP_ALIVE_SECONDS = 15
 _LAST_NUMBER = 10**12 - 2
@@ -163,7 +164,8 @@ class Api:
             if follow
             else self._streams.whole(worker=worker, thread_id=row.thread_id, after=start)
         )
-        return EventSourceResponse(_sent(lines), ping=_KEEP_ALIVE_SECONDS, sep="\n")
+        events = while_admitted(_sent(lines), request=request)
+        return EventSourceResponse(events, ping=_KEEP_ALIVE_SECONDS, sep="\n")
 
     async def _thread(
         self, request: Request, thread_id: str, *, needs: Scope = Scope.READ
@@ -251,7 +253,7 @@ def _number(text: str, *, last: int) -> int:
     return int(text) if int(text) <= last else 0
 
 
-async def _sent(lines: AsyncGenerator[Line, None]) -> AsyncIterator[ServerSentEvent]:
+async def _sent(lines: AsyncGenerator[Line, None]) -> AsyncGenerator[ServerSentEvent, None]:
     """Events in their frames. Storage that fails ends the stream; its reader comes back for the rest."""
     with suppress(Unavailable):
         async with aclosing(lines):

@@ -180,6 +180,7 @@ class _House:
             table=self.table,
             names=preview_names(self.settings),
             tickets=self.tickets,
+            again=self.signing.doors.again,
             first_port=self.settings.preview_port,
             own_port=self.settings.port,
         )
@@ -198,6 +199,7 @@ class _House:
             table=self.table,
             preview_names=preview_names(self.settings),
             tickets=self.tickets,
+            standing=self.signing.doors.standing,
             passed_on=not self.in_lambda,
         )
         dead = DeadReplies(table=self.table, places=self.places, rings=self.rings) if self.rings else None

@@ -8,10 +8,12 @@ from contracts import names
 from contracts.records import WorkerRecord
 from contracts.words import ThreadId, WorkerId
 from dispatcher import preview_words as words
-from dispatcher.access import Scope, principal
+from dispatcher.access import SIGN_IN, Scope, principal
+from dispatcher.errors import SignIn
 from dispatcher.ingest import Ingest
 from dispatcher.preview_names import PreviewNames
 from dispatcher.preview_tickets import PARAMETER, Tickets
+from dispatcher.standing import Find
 from dispatcher.table import Table
 
 
@@ -31,7 +33,7 @@ class PreviewShown(BaseModel):
 
 class Preview:
     """The route. ``passed_on``: whether this server passes previews on; ``tickets``: None where nobody signs
-    in."""
+    in; ``standing``: what a request is let in by."""
 
     def __init__(
         self,
@@ -40,9 +42,11 @@ class Preview:
         table: Table,
         preview_names: PreviewNames,
         tickets: Tickets | None,
+        standing: Find,
         passed_on: bool,
     ) -> None:
         self._ingest, self._table, self._names = ingest, table, preview_names
+        self._standing = standing
         self._tickets, self._passed_on = tickets, passed_on
 
     def router(self) -> APIRouter:
@@ -58,15 +62,19 @@ class Preview:
         who.needs(Scope.READ)
         worker, thread = await self._ingest.thread(ThreadId(thread_id))
         who.checked(thread)
-        url = await self._url(worker, user=who.user, host=request.headers.get("host", ""))
+        url = await self._url(worker, request=request)
         shown = _shown(await self._table.worker(worker), url=url)
         return JSONResponse(shown.model_dump(mode="json"), headers={"Cache-Control": "no-store"})
 
-    async def _url(self, worker: WorkerId, *, user: str, host: str) -> str | None:
+    async def _url(self, worker: WorkerId, *, request: Request) -> str | None:
+        host = request.headers.get("host", "")
         origin = self._names.origin(worker, asked=host) if self._passed_on else None
         if origin is None or self._tickets is None:
             return f"{origin}/" if origin else None
-        ticket = await self._tickets.ticket(worker=worker, user=user)
+        by = await self._standing(request)
+        if by is None:
+            raise SignIn(SIGN_IN)  # it ended since the request was let in
+        ticket = await self._tickets.ticket(worker=worker, by=by)
         return f"{origin}/?{PARAMETER}={ticket}"
 
 

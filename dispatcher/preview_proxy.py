@@ -18,12 +18,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from contracts.records import WorkerRecord
 from contracts.words import WorkerId
+from dispatcher import access
 from dispatcher import preview_words as words
+from dispatcher.access import Principal
 from dispatcher.errors import Unavailable
 from dispatcher.preview_names import PreviewNames, label
 from dispatcher.preview_relay import Relay, Seen
 from dispatcher.preview_target import target
 from dispatcher.preview_tickets import PARAMETER, Tickets
+from dispatcher.standing import Again, Standing
 from dispatcher.table import Table
 
 _log = structlog.get_logger(__name__)
@@ -31,6 +34,7 @@ _log = structlog.get_logger(__name__)
 MOST_AT_ONCE = 256
 """Requests and sockets that are passed on at the same time."""
 _FRESH_SECONDS = 1.0
+_MOST_PEOPLE = 1000
 _SOON, _LATER = 2, 10
 
 
@@ -62,8 +66,17 @@ class _Known:
     at: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """Who somebody was when that was last asked; ``at``: monotonic seconds."""
+
+    who: Principal | None
+    at: float
+
+
 class PreviewProxy:
-    """Passes requests on to the workers' previews. ``tickets``: None where nobody signs in. ``first_port``:
+    """Passes requests on to the workers' previews. ``tickets``: None where nobody signs in; ``again``: who
+    somebody is now; it is asked once a second at most. ``first_port``:
     of those that previews may have; ``own_port`` is none of them."""
 
     def __init__(
@@ -72,11 +85,14 @@ class PreviewProxy:
         table: Table,
         names: PreviewNames,
         tickets: Tickets | None,
+        again: Again,
         relay: Relay,
         first_port: int,
         own_port: int,
     ) -> None:
         self._table, self._names, self._tickets, self._relay = table, names, tickets, relay
+        self._again = again
+        self._people: dict[Standing, _Asked] = {}
         self._first_port, self._own_port = first_port, own_port
         self._workers: dict[str, WorkerId] = {}
         self._rows: dict[WorkerId, _Known] = {}
@@ -145,9 +161,24 @@ class PreviewProxy:
         if cookie is not None and scope["type"] == "http":
             return _without_ticket(seen, scope=scope, query=query, cookie=cookie)
         cookies = "; ".join(Headers(scope=scope).getlist("cookie"))
-        if await self._tickets.admits(cookies, worker=worker, secure=secure):
+        by = await self._tickets.admits(cookies, worker=worker, secure=secure)
+        if by is not None and await self._may_see(by, worker):
             return None
         return _words(words.SIGN_IN, seen, status=401)
+
+    async def _may_see(self, by: Standing, worker: WorkerId) -> bool:
+        """Whether who was let in by this may read the threads of this worker now. Raises Unavailable."""
+        known = self._people.get(by)
+        if known is None or time.monotonic() - known.at >= _FRESH_SECONDS:
+            if len(self._people) >= _MOST_PEOPLE:
+                self._people.clear()
+            began = time.monotonic()
+            known = self._people[by] = _Asked(who=await self._again(by), at=began)
+        row = await self._row(worker)
+        who = known.who
+        return (
+            who is not None and access.Scope.READ in who.scopes and (row is None or who.belongs(row.project))
+        )
 
     # ------------------------------------------------------------ which worker
 
@@ -168,7 +199,13 @@ class PreviewProxy:
 
 @asynccontextmanager
 async def proxying(
-    *, table: Table, names: PreviewNames, tickets: Tickets | None, first_port: int, own_port: int
+    *,
+    table: Table,
+    names: PreviewNames,
+    tickets: Tickets | None,
+    again: Again,
+    first_port: int,
+    own_port: int,
 ) -> AsyncIterator[PreviewProxy]:
     """A proxy with its connections, for the length of a block."""
     # An idle connection would count as somebody who looks at the preview, and keep its worker up for ever.
@@ -180,6 +217,7 @@ async def proxying(
             table=table,
             names=names,
             tickets=tickets,
+            again=again,
             relay=Relay(session),
             first_port=first_port,
             own_port=own_port,

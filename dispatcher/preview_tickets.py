@@ -2,14 +2,18 @@
 
 A ticket lives for a minute and opens one worker's preview; it is given in the address, becomes a cookie of
 that name and is gone from the address. Holds nothing: both are signed, with keys that all dispatchers share
-and that outlive a restart. Every method raises ``errors.Unavailable`` when the keys cannot be read.
+and that outlive a restart. Both name what their owner was let in by, so that they end with it; whether it has
+ended is asked elsewhere. Every method raises ``errors.Unavailable`` when the keys cannot be read.
 """
 
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from contracts.words import WorkerId
+from dispatcher.standing import Standing
 
 PARAMETER = "branchline_ticket"
 """Name of the ticket in an address."""
@@ -35,33 +39,38 @@ class Tickets:
     def __init__(self, signer: Signer) -> None:
         self._signer = signer
 
-    async def ticket(self, *, worker: WorkerId, user: str) -> str:
-        """A ticket for this worker's preview."""
-        return await self._sign(worker=worker, user=user, audience=_TICKET, seconds=TICKET_SECONDS)
+    async def ticket(self, *, worker: WorkerId, by: Standing) -> str:
+        """A ticket for this worker's preview, for whoever was let in by this."""
+        return await self._sign(worker=worker, by=by, audience=_TICKET, seconds=TICKET_SECONDS)
 
     async def cookie(self, ticket: str, *, worker: WorkerId, secure: bool) -> str | None:
         """The ``Set-Cookie`` for a ticket of this worker; None for any other."""
-        claims = await self._known(ticket, worker=worker, audience=_TICKET)
-        if claims is None:
+        by = await self._known(ticket, worker=worker, audience=_TICKET)
+        if by is None:
             return None
-        value = await self._sign(worker=worker, user=claims["sub"], audience=_COOKIE, seconds=COOKIE_SECONDS)
+        value = await self._sign(worker=worker, by=by, audience=_COOKIE, seconds=COOKIE_SECONDS)
         # On one machine page and preview are two sites to a browser; it takes Secure from localhost as well.
         site = "SameSite=Lax" if secure else "SameSite=None; Partitioned"
         rest = f"Max-Age={COOKIE_SECONDS}; Path=/; HttpOnly; Secure; {site}"
         return f"{cookie_name(secure=secure)}={value}; {rest}"
 
-    async def admits(self, cookies: str, *, worker: WorkerId, secure: bool) -> bool:
-        """Whether a request's ``Cookie`` opens this worker's preview."""
+    async def admits(self, cookies: str, *, worker: WorkerId, secure: bool) -> Standing | None:
+        """By what a request's ``Cookie`` opens this worker's preview, if that has not ended; else None."""
         given = read_cookies(cookies).get(cookie_name(secure=secure))
-        return given is not None and await self._known(given, worker=worker, audience=_COOKIE) is not None
+        return await self._known(given, worker=worker, audience=_COOKIE) if given else None
 
-    async def _sign(self, *, worker: WorkerId, user: str, audience: str, seconds: int) -> str:
-        claims = {"sub": user, "worker": worker}
+    async def _sign(self, *, worker: WorkerId, by: Standing, audience: str, seconds: int) -> str:
+        claims = {"sub": by.user, "worker": worker, "by": by.model_dump(mode="json")}
         return await self._signer.sign(claims, audience=audience, seconds=seconds)
 
-    async def _known(self, token: str, *, worker: WorkerId, audience: str) -> Mapping[str, Any] | None:
+    async def _known(self, token: str, *, worker: WorkerId, audience: str) -> Standing | None:
         claims = await self._signer.read(token, audience=audience)
-        return claims if claims is not None and claims.get("worker") == worker else None
+        if claims is None or claims.get("worker") != worker:
+            return None
+        try:
+            return Standing.model_validate(claims.get("by"))
+        except ValidationError:
+            return None  # of an earlier version
 
 
 def cookie_name(*, secure: bool) -> str:

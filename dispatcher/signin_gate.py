@@ -7,6 +7,7 @@ about projects and scopes: the routes do.
 
 import hmac
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from starlette.requests import HTTPConnection
@@ -24,6 +25,7 @@ from dispatcher.signin_records import digest
 from dispatcher.signin_rights import as_session, as_token
 from dispatcher.signin_sessions import Sessions
 from dispatcher.signin_tokens import Tokens
+from dispatcher.standing import Standing
 
 PUBLIC = frozenset({"/v1/about"})
 """Below ``/v1``: what anybody may read."""
@@ -84,20 +86,60 @@ class Doors:
                 raise Refused(_STRANGE, code="wrong_form_token")
         return as_session(session.user, settings=self.settings)
 
+    async def standing(self, connection: HTTPConnection) -> Standing | None:
+        """What a request that was let in is let in by. Raises Unavailable."""
+        given = connection.headers.get("authorization")
+        if given is not None:
+            key = digest(_token_in(given) or "")
+            return Standing(kind="token", user="", key=self._operator_key if self._is_operator(key) else key)
+        token = self.cookies.read(connection, Cookie.SESSION)
+        found = await self.sessions.read(token) if token else None
+        if found is None:
+            return None
+        return Standing(kind="session", user=found.user, key=found.key, proof=found.proof)
+
+    async def again(self, by: Standing) -> Principal | None:
+        """Who that is now; None when it has ended. Raises Unavailable."""
+        if by.kind == "token" and hmac.compare_digest(by.key, self._operator_key):
+            return self._operator()
+        if by.kind == "token":
+            return await self._token(by.key)
+        if by.proof is None or not await self.sessions.is_on(by.user, key=by.key, proof=by.proof):
+            return None
+        return as_session(by.user, settings=self.settings)
+
     async def _bearer(self, given: str) -> Principal:
-        scheme, _, token = given.partition(" ")
-        found = await self._token(token.strip()) if scheme.lower() == "bearer" else None
+        token = _token_in(given)
+        found = await self._token(digest(token)) if token else None
         if found is None:
             raise SignIn("This token is not known, or it has ended: branchline token create makes another.")
         return found
 
-    async def _token(self, token: str) -> Principal | None:
-        settings = self.settings
-        known = settings.operator_token_hash
-        if known is not None and hmac.compare_digest(digest(token), known):
-            return Principal(user=settings.user, kind="token", scopes=frozenset(Scope))
-        row = await self.tokens.find(token)
-        return None if row is None else as_token(row.user, scopes=row.scopes, settings=settings)
+    async def _token(self, token_digest: str) -> Principal | None:
+        if self._is_operator(token_digest):
+            return self._operator()
+        row = await self.tokens.of(token_digest)
+        return None if row is None else as_token(row.user, scopes=row.scopes, settings=self.settings)
+
+    def _is_operator(self, token_digest: str) -> bool:
+        known = self.settings.operator_token_hash
+        return known is not None and hmac.compare_digest(token_digest, known)
+
+    def _operator(self) -> Principal | None:
+        if self.settings.operator_token_hash is None:
+            return None
+        return Principal(user=self.settings.user, kind="token", scopes=frozenset(Scope))
+
+    @property
+    def _operator_key(self) -> str:
+        """A standing may stand in an address, and people choose the operator's token: no hash of that."""
+        return digest(f"branchline operator {self.settings.operator_token_hash}")
+
+
+def _token_in(given: str) -> str | None:
+    """What a header ``Authorization`` brings; None for another scheme."""
+    scheme, _, token = given.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 class Gate:
@@ -144,8 +186,19 @@ async def _admitted(scope: Connection, doors: Doors) -> Principal | None:
     posts = scope["method"] == "POST" and path.startswith(_POSTING)
     if posts and who is not None and who.kind != "local":
         await doors.rates.posting(f"{who.kind} {who.user}")
-    scope.setdefault("state", {})["principal"] = who
+    state = scope.setdefault("state", {})
+    state["principal"] = who
+    if who is not None and who.kind != "local":
+        state["still"] = partial(_is_still, connection, who=who, doors=doors)
     return who
+
+
+async def _is_still(connection: HTTPConnection, *, who: Principal, doors: Doors) -> bool:
+    """Whether the same request would be let in again, for the same; who cannot be asked about is not."""
+    try:
+        return await doors.who(connection) == who
+    except DispatcherError:
+        return False
 
 
 async def _note(scope: Connection, *, who: Principal, status: int, doors: Doors) -> None:

@@ -49,11 +49,9 @@ class Tokens:
         self._store = store
         self._now = now
 
-    async def find(self, token: str) -> TokenRecord | None:
-        """The token, if it is good now."""
-        if not token.startswith(rows.TOKEN_PREFIX):
-            return None
-        row = await self._store.get(rows.token_key(rows.digest(token)))
+    async def of(self, token_digest: str) -> TokenRecord | None:
+        """The token of this SHA-256, if it is good now."""
+        row = await self._store.get(rows.token_key(token_digest))
         found = TokenRecord.model_validate(row) if row else None
         if found is None or (found.expires is not None and self._now() >= found.expires):
             return None

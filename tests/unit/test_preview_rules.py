@@ -21,7 +21,9 @@ from dispatcher.preview_names import PreviewNames, label
 from dispatcher.preview_target import target
 from dispatcher.preview_tickets import Tickets, cookie_name
 from dispatcher.signin_keys import Keys
+from dispatcher.signin_sessions import Proof
 from dispatcher.signin_store import Store
+from dispatcher.standing import Standing
 
 W = WorkerId("local-site-local")
 OTHER = WorkerId("local-site-ada")
@@ -237,6 +239,12 @@ class OneTable:
         self.rows[str(key)] = plain
 
 
+ADA = Standing(kind="session", user="ada", key="k", proof=Proof(how="password", mark="1"))
+
+
+BY = ADA.model_dump(mode="json")
+
+
 async def cookie_of(tickets: Tickets, ticket: str, *, secure: bool = False) -> str:
     made = await tickets.cookie(ticket, worker=W, secure=secure)
     assert made is not None
@@ -245,7 +253,7 @@ async def cookie_of(tickets: Tickets, ticket: str, *, secure: bool = False) -> s
 
 async def test_a_ticket_becomes_a_cookie_that_opens_one_workers_preview() -> None:
     tickets = Tickets(signer())
-    cookie = await cookie_of(tickets, await tickets.ticket(worker=W, user="ada"))
+    cookie = await cookie_of(tickets, await tickets.ticket(worker=W, by=ADA))
     assert await tickets.admits(f"a=1; {cookie}; b=2", worker=W, secure=False)
     assert not await tickets.admits(cookie, worker=OTHER, secure=False)
     assert not await tickets.admits("", worker=W, secure=False)
@@ -254,33 +262,35 @@ async def test_a_ticket_becomes_a_cookie_that_opens_one_workers_preview() -> Non
 async def test_another_dispatcher_of_the_same_table_takes_ticket_and_cookie() -> None:
     table = cast("Store", OneTable())
     one, other = Tickets(Keys(table)), Tickets(Keys(table))
-    cookie = await cookie_of(other, await one.ticket(worker=W, user="ada"))
+    cookie = await cookie_of(other, await one.ticket(worker=W, by=ADA))
     assert await one.admits(cookie, worker=W, secure=False)
 
 
 async def test_a_ticket_of_another_worker_of_another_key_or_a_cookie_as_a_ticket_is_refused() -> None:
     keys = signer()
     tickets, others = Tickets(keys), Tickets(signer())
-    cookie = (await cookie_of(tickets, await tickets.ticket(worker=W, user="ada"))).partition("=")[2]
-    claims = {"aud": "preview-ticket", "sub": "ada", "worker": W, "iat": 0, "exp": 2**40}
+    cookie = (await cookie_of(tickets, await tickets.ticket(worker=W, by=ADA))).partition("=")[2]
+    claims = {"aud": "preview-ticket", "sub": "ada", "worker": W, "by": BY, "iat": 0, "exp": 2**40}
     wrong = [
-        await tickets.ticket(worker=OTHER, user="ada"),
-        await others.ticket(worker=W, user="ada"),
-        await keys.sign({"sub": "ada", "worker": W}, audience="branchline", seconds=60),  # a session
+        await tickets.ticket(worker=OTHER, by=ADA),
+        await others.ticket(worker=W, by=ADA),
+        await keys.sign(
+            {"sub": "ada", "worker": W, "by": BY}, audience="branchline", seconds=60
+        ),  # a session
         cookie,
         "",
         "x.y.z",
         jwt.encode(claims, "", algorithm="none"),
     ]
     assert [await tickets.cookie(each, worker=W, secure=False) for each in wrong] == [None] * len(wrong)
-    ticket = await tickets.ticket(worker=W, user="ada")
+    ticket = await tickets.ticket(worker=W, by=ADA)
     assert not await tickets.admits(f"{cookie_name(secure=False)}={ticket}", worker=W, secure=False)
 
 
 async def test_a_ticket_is_good_for_a_minute_and_a_cookie_for_eight_hours_at_most() -> None:
     at = [time.time()]
     tickets = Tickets(signer(now=lambda: at[0]))
-    ticket = await tickets.ticket(worker=W, user="ada")
+    ticket = await tickets.ticket(worker=W, by=ADA)
     at[0] += 59
     made = await tickets.cookie(ticket, worker=W, secure=False) or ""
     assert "Max-Age=28800" in made
@@ -294,7 +304,7 @@ async def test_a_ticket_is_good_for_a_minute_and_a_cookie_for_eight_hours_at_mos
 
 async def test_no_script_reads_the_cookie_and_no_other_name_sets_it() -> None:
     tickets = Tickets(signer())
-    ticket = await tickets.ticket(worker=W, user="ada")
+    ticket = await tickets.ticket(worker=W, by=ADA)
     public = await tickets.cookie(ticket, worker=W, secure=True) or ""
     assert public.startswith("__Host-")
     assert "HttpOnly" in public
