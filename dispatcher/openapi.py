@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute
 
 from contracts.events import EVENT
 from contracts.messages import Upload
-from dispatcher import api, operators, outside, shapes, signin_admin, thread_routes
+from dispatcher import api, operators, outside, shapes, signin_admin, signin_own, thread_routes
 from dispatcher.dead_replies import Done
 from dispatcher.ingest import Stopping
 from dispatcher.openapi_words import ADDRESS, BYTES, JSON, OPERATIONS, Said
@@ -29,13 +29,21 @@ _READ = (
     *(operators.Which, operators.WhichReplies, thread_routes.TitleBody, thread_routes.UpdateBody),
     *(signin_admin.NewToken, signin_admin.WhichToken, signin_admin.WhichAccount),
     *(signin_admin.NewAccount, signin_admin.Codes),
+    *(signin_own.OwnProof, signin_own.OwnPassword, signin_own.OwnCode),
 )
 _ANSWERED = (
     *(shapes.Accepted, shapes.ThreadList, shapes.ThreadWhole, shapes.LinkList, shapes.LinkShown),
     *(shapes.UndeliverableList, shapes.DeadLetterList, shapes.Redriven, shapes.DeadReplyList),
     *(shapes.ErrorAnswer, Stopping, Done, PreviewShown, Upload, shapes.ThreadShown, shapes.Deleted),
     *(shapes.Pull, shapes.ChangesShown, shapes.About, shapes.Me, shapes.TokenShown, shapes.TokenMade),
-    *(shapes.TokenList, shapes.AccountList, shapes.AccountNamed, shapes.AccountCodes, shapes.AuditList),
+    *(
+        shapes.TokenList,
+        shapes.AccountList,
+        shapes.AccountNamed,
+        shapes.AccountCodes,
+        shapes.AuditList,
+        shapes.OwnAccount,
+    ),
 )
 _SECURITY = {
     "token": {"type": "http", "scheme": "bearer", "description": "A token of a person's own."},

@@ -25,6 +25,7 @@ _ONE = "/v1/threads/{thread_id}"
 _POST_ERRORS = (400, 404, 409, 413, 415, 429)
 _ADMIN_ERRORS = (400, 404, 409, 413)
 _WHICH_ERRORS = (400, 413)
+_OWN_ERRORS = (400, 404, 409, 413, 415, 429)
 
 OPERATIONS: dict[tuple[str, str], Said] = {
     ("get", "/v1/threads"): Said(
@@ -105,6 +106,28 @@ OPERATIONS: dict[tuple[str, str], Said] = {
     ),
     ("get", "/v1/about"): Said("What kind of sign-in there is; for everybody.", None, "About", public=True),
     ("get", "/v1/me"): Said("Who asks, and what they may do.", None, "Me"),
+    ("get", "/v1/me/account"): Said("What one has here to sign in with.", None, "OwnAccount"),
+    ("post", "/v1/me/password"): Said(
+        "Change one's own password; every other session ends, and this one gets fresh cookies. Here and below"
+        " 403 is also `wrong_credentials` and `code_needed`.",
+        "OwnPassword",
+        "Me",
+        200,
+        _OWN_ERRORS,
+    ),
+    ("post", "/v1/me/totp"): Said(
+        "Begin to use one-time codes; none is asked for until one is confirmed.",
+        "OwnProof",
+        "AccountCodes",
+        200,
+        _OWN_ERRORS,
+    ),
+    ("post", "/v1/me/totp/confirm"): Said(
+        "Ask for one-time codes from now on; as for a new password.", "OwnCode", "Me", 200, _OWN_ERRORS
+    ),
+    ("post", "/v1/me/totp/off"): Said(
+        "Ask for no codes any more; as for a new password.", "OwnProof", "Me", 200, _OWN_ERRORS
+    ),
     ("get", "/v1/tokens"): Said("One's own tokens; all of them with scope operate.", None, "TokenList"),
     ("post", "/v1/tokens"): Said("Make a token.", "NewToken", "TokenMade", 201, _ADMIN_ERRORS),
     ("post", "/v1/tokens/revoke"): Said("End a token.", "WhichToken", "TokenShown", 200, _ADMIN_ERRORS),

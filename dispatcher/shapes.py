@@ -201,6 +201,13 @@ class AccountCodes(AccountNamed):
     uri: str | None
 
 
+class OwnAccount(_Shape):
+    """What one has here to sign in with; ``totp``: codes are asked for as well."""
+
+    password: bool
+    totp: bool
+
+
 class AuditLine(Deed):
     """A deed and when it was done, in ISO 8601."""
 

@@ -18,6 +18,7 @@ from dispatcher.signin_cookies import Cookies
 from dispatcher.signin_gate import Doors
 from dispatcher.signin_github import GitHubSignIn
 from dispatcher.signin_keys import Keys
+from dispatcher.signin_own import SignInOwn
 from dispatcher.signin_rights import rights_of
 from dispatcher.signin_routes import SignInRoutes
 from dispatcher.signin_sessions import Proof, Sessions
@@ -69,7 +70,8 @@ class SigningIn:
             github=self._github,
         )
         admin = SignInAdmin(settings=settings, accounts=accounts, tokens=tokens)
-        self.routers: list[APIRouter] = [routes.router(), *admin.routers(), audit.router()]
+        own = SignInOwn(settings=settings, accounts=accounts, rates=rates, anew=routes.begin_anew)
+        self.routers: list[APIRouter] = [routes.router(), own.router(), *admin.routers(), audit.router()]
 
     async def _still(self, user: str, proof: Proof) -> bool:
         """Whether somebody who signed in so would still get in so."""
@@ -77,4 +79,6 @@ class SigningIn:
             return False
         if proof.how == "password":
             return self._settings.passwords and await self._accounts.is_still(user, proof.mark)
+        if proof.account is not None and not await self._accounts.is_still(user, proof.account):
+            return False
         return self._github is not None and await self._github.is_still(user, proof.mark)

@@ -7,6 +7,7 @@ nothing of sessions; what is typed is written nowhere.
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +23,8 @@ from dispatcher.signin_store import ABSENT, Store
 _WRONG = "User, password or code is wrong."
 _THERE = "attribute_exists(pk)"
 _TRIES = 4
+_CONFIRM_SECONDS = 15 * 60
+"""How long one may take until the authenticator shows its first code."""
 
 
 class Accounts:
@@ -80,6 +83,43 @@ class Accounts:
         await self._set(user, {"password": hashed, "changed": _mark()})
         await self._lockout.clear(user)
 
+    async def asks_codes(self, user: str) -> bool | None:
+        """Whether this account is asked for codes; None without an account."""
+        row = await self._store.get(rows.account_key(user))
+        return None if row is None else bool(row.get("totp"))
+
+    async def mark_of(self, user: str) -> str | None:
+        """What the present password and codes of an account are known by; None without an account."""
+        row = await self._store.get(rows.account_key(user))
+        return None if row is None else str(row["changed"])
+
+    async def renew(self, user: str, password: str, *, seen: Proof) -> Proof:
+        """One's own new password, in place of what was ``seen``. Raises Invalid, Conflict."""
+        return await self._renewed(user, {"password": await self._passwords.hash(password)}, seen=seen.mark)
+
+    async def begin_codes(self, user: str) -> str:
+        """What the authenticator is to read; no code is asked for yet. Raises Invalid, NotFound."""
+        seed = codes.new_seed()
+        until = int(self._now()) + _CONFIRM_SECONDS
+        await self._set(user, {"totp_next": self._sealing().close(seed), "totp_next_until": until})
+        return codes.address(seed, user=user)
+
+    async def confirm_codes(self, user: str, code: str) -> Proof:
+        """Ask for codes from now on, because the authenticator shows them. Raises Invalid, Conflict."""
+        row = await self._store.get(rows.account_key(user))
+        sealed = row.get("totp_next") if row else None
+        if row is None or not sealed or self._now() >= row["totp_next_until"]:
+            raise Conflict("There is no code to confirm (any more): begin again.", code="nothing_to_confirm")
+        step = codes.step_of(code, seed=self._sealing().open(str(sealed)), now=self._now())
+        if step is None:
+            raise Invalid("The code is not right: type what is shown now.", code="wrong_code")
+        plain = {"totp": sealed, "totp_step": step, "totp_next": None}
+        return await self._renewed(user, plain, seen=str(row["changed"]))
+
+    async def without_codes(self, user: str, *, seen: Proof) -> Proof:
+        """No codes any more. Raises Conflict."""
+        return await self._renewed(user, {"totp": None, "totp_next": None}, seen=seen.mark)
+
     async def codes(self, user: str, *, on: bool) -> str | None:
         """Ask for one-time codes from now on, or not; with ``on`` what the authenticator reads.
 
@@ -88,13 +128,8 @@ class Accounts:
         if not on:
             await self._set(user, {"totp": None})
             return None
-        if self._seal is None:
-            raise Invalid(
-                "One-time codes need a key to keep their seeds under: set BRANCHLINE_SEAL_KEY.",
-                code="no_seal_key",
-            )
         seed = codes.new_seed()
-        await self._set(user, {"totp": self._seal.close(seed), "totp_step": 0})
+        await self._set(user, {"totp": self._sealing().close(seed), "totp_step": 0})
         return codes.address(seed, user=user)
 
     async def remove(self, user: str) -> None:
@@ -125,6 +160,29 @@ class Accounts:
             await self._store.write([part])
         except Overtaken:
             raise SignIn(_WRONG, code="wrong_credentials") from None
+
+    def _sealing(self) -> Seal:
+        if self._seal is None:
+            raise Invalid(
+                "One-time codes need a key to keep their seeds under: set BRANCHLINE_SEAL_KEY.",
+                code="no_seal_key",
+            )
+        return self._seal
+
+    async def _renewed(self, user: str, plain: dict[str, Any], *, seen: str) -> Proof:
+        """Change what one signs in with; every session that began with what was seen ends."""
+        mark = _mark()
+        part = self._store.setting(
+            rows.account_key(user),
+            {**plain, "changed": mark},
+            condition="#changed = :seen",
+            values={":seen": seen},
+        )
+        for _ in range(_TRIES):
+            with suppress(Overtaken):
+                await self._store.write([part])
+                return Proof(how="password", mark=mark)
+        raise Conflict("This was changed elsewhere at the same time: try again.", code="changed_meanwhile")
 
     async def _set(self, user: str, plain: dict[str, Any]) -> None:
         part = self._store.setting(rows.account_key(user), plain, condition=_THERE, values={})

@@ -150,9 +150,20 @@ class SignInRoutes:
         else:
             await self._note(request, user=user, what="sign_in", about="github")
             answer = RedirectResponse(onward, status_code=303)
+            proof = proof.model_copy(update={"account": await self._mark_of(user)})
             self._keep(request, answer, await self.sessions.begin(user, proof))
         self.cookies.drop(request, answer, Cookie.GITHUB)
         return answer
+
+    async def begin_anew(self, request: Request, user: str, proof: Proof) -> Response:
+        """End the session of a request and begin another: 200 as ``/v1/me``. Raises Unavailable."""
+        refresh, token = (self.cookies.read(request, c) for c in (Cookie.REFRESH, Cookie.SESSION))
+        await self.sessions.end(refresh=refresh, token=token)
+        return self._signed_in(request, await self.sessions.begin(user, proof))
+
+    async def _mark_of(self, user: str) -> str | None:
+        """What an account beside GitHub is known by, where there may be one."""
+        return await self.accounts.mark_of(user) if self.settings.passwords else None
 
     async def _begin(self, request: Request, *, user: str, proof: Proof) -> Response:
         answer = self._signed_in(request, await self.sessions.begin(user, proof))

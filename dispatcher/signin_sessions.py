@@ -30,12 +30,14 @@ ENDED = "Your sign-in has ended: sign in again."
 
 
 class Proof(BaseModel):
-    """How one has shown who one is. ``mark``: what it went by, so that a change of it ends the session."""
+    """How one has shown who one is. ``mark``: what it went by, so that a change of it ends the session;
+    ``account``: the mark of the account that one has beside it, for the same."""
 
     model_config = ConfigDict(frozen=True)
 
     how: Literal["password", "github"]
     mark: str
+    account: str | None = None
 
 
 class Session(BaseModel):
@@ -133,7 +135,8 @@ class Sessions:
         for _ in range(_TRIES):
             row = await self._good(token)
             family, user = str(row["family"]), str(row["user"])
-            proof, fresh = Proof(how=row["how"], mark=row["mark"]), secrets.token_urlsafe(32)
+            proof = Proof(how=row["how"], mark=row["mark"], account=row.get("account"))
+            fresh = secrets.token_urlsafe(32)
             if not await self._still(user, proof):
                 await self._end(family)
                 raise SignIn(ENDED)

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from tests.fakes.engine import EngineProcess
-from tests.integration.signin_lab import SignInLab, signin_lab
+from tests.integration.signin_lab import PASSWORD, SignInLab, signin_lab
 
 SECRET = "the client's secret"
 
@@ -202,7 +202,24 @@ async def test_a_link_that_is_taken_away_ends_the_session(site: SignInLab, githu
     await browser.get(github.agree(await begun(browser)))
     gone = await site.operator.post("/v1/links/remove", json={"kind": "github-user", "name": "ada-l"})
     assert gone.status_code == 200
+    assert (await browser.get("/v1/me")).status_code == 401
     assert (await browser.post("/auth/refresh")).status_code == 401
+
+
+async def test_a_new_password_ends_sessions_that_came_over_github_too(
+    engine: EngineProcess, github: GitHub
+) -> None:
+    async with signin_lab(engine.url, **{**github_settings(github), "login": "both"}) as site:
+        link = {"kind": "github-user", "name": "ada-l", "target": "ada"}
+        assert (await site.operator.post("/v1/links", json=link)).status_code == 200
+        ada, elsewhere = await site.person("ada"), site.client()
+        await elsewhere.get(github.agree(await begun(elsewhere)))
+        assert (await elsewhere.get("/v1/me/account")).json() == {"password": True, "totp": False}
+        assert (await elsewhere.post("/auth/refresh")).status_code == 200
+        changed = await ada.post("/v1/me/password", password=PASSWORD, new="another long password")
+        assert changed.status_code == 200
+        assert (await elsewhere.get("/v1/me")).status_code == 401
+        assert (await elsewhere.post("/auth/refresh")).status_code == 401
 
 
 async def test_the_session_of_another_purpose_is_no_session(site: SignInLab, github: GitHub) -> None:
