@@ -1,6 +1,7 @@
 // Below the threads: which model answers, who one is, the theme, help.
 import { about, chooseTheme, me, signOut, theme, type Theme } from "../store.ts";
 import { dialog } from "../panes.ts";
+import { Account, AccountButton } from "./Account.tsx";
 import { Icon, type IconName } from "./Icons.tsx";
 
 export function Foot() {
@@ -13,6 +14,7 @@ export function Foot() {
         </p>
       )}
       <Who />
+      <Account />
       <div class="foot-row">
         <ThemeSwitch />
         <button type="button" class="plain" onClick={() => (dialog.value = "help")} title="Keys and help (?)">
@@ -29,6 +31,7 @@ function Who() {
   return (
     <p class="who">
       Signed in as <strong>{me.value.user}</strong>
+      <AccountButton />
       <button type="button" class="link" onClick={() => void signOut()}>
         Sign out
       </button>
