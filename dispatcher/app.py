@@ -107,7 +107,7 @@ def create_app(
         signed_in=settings.signs_in,
         previews=previews,
     )
-    app.add_middleware(SafeHeaders, cookies=Cookies(settings))
+    app.add_middleware(SafeHeaders, cookies=Cookies(settings), previews=previews)
     answers.install(app)
     app.include_router(page.router(settings))
     return app

@@ -15,6 +15,7 @@ from dispatcher.access import Principal, Scope
 from dispatcher.app import create_app
 from dispatcher.errors import Invalid, NotFound, Refused, TooMany, Unavailable
 from dispatcher.headers import SafeHeaders
+from dispatcher.preview_names import PreviewNames
 from dispatcher.rates import Rates
 from dispatcher.settings import Settings
 from dispatcher.signin_cookies import Cookie, Cookies, address_of
@@ -289,7 +290,8 @@ async def _headers(path: str, *, base: str) -> httpx.Headers:
     async def plain(_: Request) -> Response:
         return JSONResponse({}, headers={"Referrer-Policy": "same-origin", "Cache-Control": "public"})
 
-    app = SafeHeaders(Starlette(routes=[Route("/{any:path}", plain)]), cookies=Cookies(settings()))
+    site = Starlette(routes=[Route("/{any:path}", plain)])
+    app = SafeHeaders(site, cookies=Cookies(settings()), previews=PreviewNames(public_host="fleet.example"))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=base) as client:
         return (await client.get(path)).headers
 
@@ -303,5 +305,20 @@ async def test_headers_over_https_and_what_a_route_has_set_itself() -> None:
     page = await _headers("/page.js", base="http://127.0.0.1")
     assert page["cache-control"] == "public"
     assert "strict-transport-security" not in page
-    preview = await _headers("/v1/x", base="http://preview.localhost")
-    assert "x-content-type-options" not in preview, "the site in a preview is shown as it is"
+    for name in ("preview-0123456789ab.localhost", "preview-0123456789ab.fleet.example"):
+        preview = await _headers("/v1/x", base=f"http://{name}")
+        assert dict(preview) | {"content-length": ""} == {
+            "referrer-policy": "same-origin",
+            "cache-control": "public",
+            "content-type": "application/json",
+            "content-length": "",
+        }, "the site in a preview is shown as it is"
+
+
+async def test_what_is_no_page_may_do_nothing_in_a_browser() -> None:
+    api = await _headers("/v1/x", base="https://fleet.example")
+    assert api["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert api["x-frame-options"] == "DENY"
+    assert api["cross-origin-resource-policy"] == "same-origin"
+    assert api["cross-origin-opener-policy"] == "same-origin"
+    assert "camera=()" in api["permissions-policy"]
