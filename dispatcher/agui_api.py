@@ -59,6 +59,7 @@ class Agui:
             who.checked_project(asked.project)
         found = await self._found(asked.thread_id, who)
         recorded = await self._ingest.post(_post(asked, who, project=self._project(asked, who, found)))
+        request.state.about = str(recorded.thread_id)
         worker, row = await self._ingest.thread(recorded.thread_id)
         run = agui.Run(thread_id=recorded.thread_id, run_id=asked.run_id, message_id=recorded.message_id)
         lines = self._lines(agui, run, worker, recorded, after=_before(found), last=row.last_event)

@@ -6,6 +6,7 @@ about projects and scopes: the routes do.
 """
 
 import hmac
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -40,6 +41,7 @@ _WORDS = {
     ("POST", "/v1/threads/{thread_id}/pull"): "open_pull",
     ("PATCH", "/v1/threads/{thread_id}"): "rename",
     ("DELETE", "/v1/threads/{thread_id}"): "delete",
+    ("POST", "/v1/agui"): "post",
     ("POST", "/v1/uploads"): "upload",
     ("POST", "/v1/links"): "link_add",
     ("POST", "/v1/links/remove"): "link_remove",
@@ -163,23 +165,27 @@ class Gate:
         except DispatcherError as error:
             await error_answer(error)(scope, receive, send)
             return
-        watched = _Watched(send)
-        await self._app(scope, receive, watched)
-        if who is not None and scope["method"] not in _SAFE:
-            await _note(scope, who=who, status=watched.status, doors=doors)
+        if who is None or scope["method"] in _SAFE:
+            await self._app(scope, receive, send)
+        else:
+            await self._app(scope, receive, _Noting(send, partial(_note, scope, who=who, doors=doors)))
 
 
-class _Watched:
-    """Sends on, and remembers the status."""
+class _Noting:
+    """Sends on, and notes the deed with the first piece of the answer: an answer may go on for hours."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, note: Callable[..., Awaitable[None]]) -> None:
         self._send = send
-        self.status = 500
+        self._note = note
+        self._status: int | None = None
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
         await self._send(message)
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+        elif self._status is not None:
+            status, self._status = self._status, None
+            await self._note(status=status)
 
 
 async def _admitted(scope: Connection, doors: Doors) -> Principal | None:

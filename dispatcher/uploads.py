@@ -61,6 +61,7 @@ class Uploads:
             owner=who.user,
             expires=self._store.unused_until(),
         )
+        request.state.about = record.upload_id
         await self._store.put(record, content)
         return JSONResponse(record.upload().model_dump(), status_code=201)
 

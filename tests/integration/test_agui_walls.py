@@ -67,6 +67,14 @@ async def test_a_thread_of_others_that_is_being_deleted_is_not_there(site: SignI
     assert (await first(bob, given("theirs")))[1]["code"] == "unknown_thread"
 
 
+async def test_the_audit_names_the_thread_while_its_run_goes_on(site: SignInLab) -> None:
+    ada = await client(site, "ada", "read", "write")
+    async with ada.stream("POST", "/v1/agui", json=given()) as answer:
+        assert answer.status_code == 200
+        lines = await site.audit(until="post")
+    assert [(x["user"], x["about"]) for x in lines if x["what"] == "post"] == [("ada", "t1")]
+
+
 @pytest.mark.parametrize("scope", ["read", "write"])
 async def test_a_run_is_posted_and_read_so_it_needs_both_scopes(site: SignInLab, scope: str) -> None:
     half = await client(site, "ada", scope)
