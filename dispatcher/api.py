@@ -16,7 +16,7 @@ from contracts.places import PlaceRecord
 from contracts.records import MessageRecord, ThreadRecord
 from contracts.words import Frontend, MessageId, Mode, ThreadId, WorkerId
 from dispatcher import body, route
-from dispatcher.access import Principal, Scope, principal
+from dispatcher.access import Principal, Scope, principal, unknown_thread
 from dispatcher.errors import Invalid, Unavailable
 from dispatcher.ingest import Ingest, Post
 from dispatcher.places import Places
@@ -121,7 +121,9 @@ class Api:
         """``POST /v1/threads/{thread_id}/messages``."""
         route.check_id(thread_id, what="thread_id")
         given = await body.read(request, MessageBody)
-        who, _ = await self._may_post(request, given, thread_id=ThreadId(thread_id))
+        who, row = await self._may_post(request, given, thread_id=ThreadId(thread_id))
+        if row is None and who.projects is not None:
+            raise unknown_thread(thread_id)  # before anything could tell it from one that is not theirs
         return accepted(
             await self._post(
                 request, given, who=who, thread_id=ThreadId(thread_id), project=None, must_exist=True

@@ -116,6 +116,7 @@ async def test_a_thread_of_another_project_and_a_missing_one_answer_alike_everyw
                 {"text": "x", "message_id": "?"},
                 {},
                 {"sequence": 1},
+                {"text": "hello", "uploads": ["a", "a"]},
             ):
                 answers = [
                     await ada.request(method, re.sub(r"\{[^}]*\}", name, route.path), json=body)
