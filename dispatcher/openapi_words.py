@@ -23,8 +23,8 @@ class Said(NamedTuple):
 
 _ONE = "/v1/threads/{thread_id}"
 _POST_ERRORS = (400, 404, 409, 413, 415, 429)
-_ADMIN_ERRORS = (400, 404, 409, 413)
-_WHICH_ERRORS = (400, 413)
+_ADMIN_ERRORS = (400, 404, 409, 413, 415)
+_WHICH_ERRORS = (400, 413, 415)
 _OWN_ERRORS = (400, 404, 409, 413, 415, 429)
 
 OPERATIONS: dict[tuple[str, str], Said] = {
@@ -46,7 +46,7 @@ OPERATIONS: dict[tuple[str, str], Said] = {
     ("get", _ONE): Said(
         "A thread, its messages and where it is shown.", None, "ThreadWhole", 200, (400, 404)
     ),
-    ("patch", _ONE): Said("Give it another title.", "TitleBody", "Thread", 200, (400, 404, 413)),
+    ("patch", _ONE): Said("Give it another title.", "TitleBody", "Thread", 200, (400, 404, 413, 415)),
     ("delete", _ONE): Said(
         "Delete it for good: branch, session, log. The same answer until nothing is left of it.",
         None,
@@ -71,7 +71,7 @@ OPERATIONS: dict[tuple[str, str], Said] = {
         "StopBody",
         "Stopping",
         202,
-        (400, 404, 413, 429),
+        (400, 404, 413, 415, 429),
     ),
     ("get", f"{_ONE}/events"): Said(
         "The thread's log: one event in each `data:`, its number in `id:`. It goes on for ever unless"
@@ -83,7 +83,7 @@ OPERATIONS: dict[tuple[str, str], Said] = {
         SSE,
     ),
     ("get", f"{_ONE}/preview"): Said(
-        "Where the preview is opened, and what it shows now.", None, "PreviewShown", 200, (404,)
+        "Where the preview is opened, and what it shows now.", None, "PreviewShown", 200, (400, 404)
     ),
     ("post", "/v1/agui"): Said(
         "AG-UI 1.0: post the last message and follow its turn. `forwardedProps` may hold `project` and"

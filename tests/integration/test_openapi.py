@@ -211,6 +211,26 @@ async def test_answers_about_accounts_tokens_and_deeds_are_as_described(engine: 
         check(document, refused, method="get", path="/v1/me")
 
 
+async def test_whatever_is_wrong_with_a_request_its_answer_is_described(engine: EngineProcess) -> None:
+    """Ids that are none, bodies that are none, and more of a body than is taken."""
+    bodies: list[dict[str, Any]] = [
+        {"content": b"x", "headers": {"content-type": "text/plain"}},
+        {"content": b"{", "headers": {"content-type": "application/json"}},
+        {"json": {"text": 1}},
+        {"json": {"text": "x" * 2_000_000}},
+        {},
+    ]
+    async with signin_lab(engine.url, posts_per_minute=10_000) as site:
+        document = (await site.operator.get("/v1/openapi.json")).json()
+        for method, path, _ in list(operations(document)):
+            for name in ("absent", "%3F"):
+                at = path.replace("{thread_id}", name).replace("{upload_id}", name)
+                for body in bodies if method != "get" else bodies[-1:]:
+                    answer = await site.operator.request(method.upper(), at, **body)
+                    if answer.is_error:
+                        check(document, answer, method=method, path=path)
+
+
 def test_the_events_of_a_log_are_as_described(made: Lab, document: dict[str, Any]) -> None:
     made.post("hello", thread_id="log").raise_for_status()
     log = made.client.get("/v1/threads/log/events", params={"follow": False}).text
