@@ -4,10 +4,12 @@ It connects to what the worker wrote into its own row, if that may be a preview'
 request names. Decides nothing about what is passed on (``preview_headers``) and keeps no answer.
 """
 
+import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import aiohttp
@@ -28,6 +30,7 @@ from dispatcher.preview_target import target
 from dispatcher.preview_tickets import PARAMETER, Tickets
 from dispatcher.standing import Again, Standing
 from dispatcher.table import Table
+from dispatcher.watching import WATCH_SECONDS
 
 _log = structlog.get_logger(__name__)
 
@@ -36,6 +39,7 @@ MOST_AT_ONCE = 256
 _FRESH_SECONDS = 1.0
 _MOST_PEOPLE = 1000
 _SOON, _LATER = 2, 10
+_NOT_ALLOWED = 1008
 
 
 class PreviewDoor:
@@ -115,7 +119,32 @@ class PreviewProxy:
         elif self._under_way >= MOST_AT_ONCE:
             await _words(words.BUSY, seen, again=_SOON)(scope, receive, send)
         else:
-            await self._pass_on(found, seen=seen, scope=scope, receive=receive, send=send)
+            passing = self._pass_on(found, seen=seen, scope=scope, receive=receive, send=send)
+            if scope["type"] == "websocket" and self._tickets is not None:
+                await self._while_admitted(passing, name=name, seen=seen, scope=scope, send=send)
+            else:
+                await passing
+
+    async def _while_admitted(
+        self, passing: Coroutine[Any, Any, None], *, name: str, seen: Seen, scope: Scope, send: Send
+    ) -> None:
+        """Pass a socket on until it ends, or until who opened it may not see the preview any more."""
+        under_way = asyncio.create_task(passing)
+        try:
+            while not (await asyncio.wait({under_way}, timeout=WATCH_SECONDS))[0]:
+                try:
+                    refusal = await self._check(await self._worker(name), seen=seen, scope=scope)
+                except Unavailable:
+                    continue
+                if refusal is not None:
+                    under_way.cancel()
+                    await asyncio.wait({under_way})
+                    await send({"type": "websocket.close", "code": _NOT_ALLOWED})
+                    return
+            await under_way
+        finally:
+            under_way.cancel()
+            await asyncio.wait({under_way})
 
     async def _pass_on(self, to: str, *, seen: Seen, scope: Scope, receive: Receive, send: Send) -> None:
         self._under_way += 1

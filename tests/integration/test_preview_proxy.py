@@ -422,6 +422,27 @@ async def test_a_socket_asks_for_the_previews_own_cookie_and_takes_nothing_inste
                 assert await socket.receive_str() == "heard hi"
 
 
+async def test_a_socket_ends_with_the_token_that_opened_it(
+    engine: EngineProcess, launcher: FakeLauncher, tmp_path: Path, site: Site
+) -> None:
+    with signing_in(engine, launcher, tmp_path) as made:
+        listens(made, site.url)
+        made.post("hello", thread_id="a")
+        token = made.client.post("/v1/tokens", json={"name": "ci"}).json()["token"]
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
+            browser = Browser(made, http)
+            stays, made.client.headers["Authorization"] = await cookie_for(browser), f"Bearer {token}"
+            ends = await cookie_for(browser)
+            made.client.headers["Authorization"] = f"Bearer {OPERATOR}"
+            async with browser.socket(**stays) as open_, browser.socket(**ends) as closed:
+                made.client.post("/v1/tokens/revoke", json={"name": "ci"}).raise_for_status()
+                async with asyncio.timeout(60):
+                    assert (await closed.receive()).type is aiohttp.WSMsgType.CLOSE
+                assert closed.close_code == 1008
+                await open_.send_str("hi")
+                assert await open_.receive_str() == "heard hi"
+
+
 async def test_a_cookie_outlives_a_restart_of_the_dispatcher(
     engine: EngineProcess, launcher: FakeLauncher, tmp_path: Path, site: Site
 ) -> None:
