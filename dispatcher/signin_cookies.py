@@ -74,7 +74,7 @@ class Cookies:
 def address_of(connection: HTTPConnection, *, outside: str | None) -> str:
     """Where a request comes from. Through a tunnel to this machine that is what the tunnel says last."""
     peer = connection.client.host if connection.client else ""
-    told = connection.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    told = ",".join(connection.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
     if told and outside and is_loopback(peer) and host_of(connection.headers.get("host", "")) == outside:
         return told[:64]
     return peer

@@ -268,6 +268,12 @@ def test_a_tunnel_says_who_is_behind_it_and_nobody_else_may() -> None:
     assert address_of(connection(OUTSIDE, **told), outside=None) == "127.0.0.1"
 
 
+def test_a_tunnel_that_adds_a_header_of_its_own_is_believed_and_not_the_one_before_it() -> None:
+    twice = [(b"host", OUTSIDE.encode()), (b"x-forwarded-for", b"6.6.6.6"), (b"x-forwarded-for", b"1.2.3.4")]
+    asking = HTTPConnection({"type": "http", "headers": twice, "client": ("127.0.0.1", 1)})
+    assert address_of(asking, outside=OUTSIDE) == "1.2.3.4"
+
+
 @pytest.mark.parametrize(
     ("path", "becomes"),
     [
