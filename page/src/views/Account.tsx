@@ -126,7 +126,7 @@ function Password() {
   };
   return (
     <Form word="Change the password" act={act}>
-      <input type="text" name="user" class="unseen" autocomplete="username" value={me.value?.user} readOnly tabIndex={-1} aria-hidden="true" />
+      <input name="user" autocomplete="username" value={me.value?.user} readOnly hidden />
       <Proof />
       <label>
         New password (10 characters or more)
