@@ -18,7 +18,6 @@ export const isOpen = signal(false);
 export const account = signal<OwnAccount | null>(null);
 
 export async function readAccount(): Promise<void> {
-  account.value = null;
   account.value = await get<OwnAccount>("/v1/me/account");
 }
 

@@ -66,22 +66,29 @@ type Word = (name: string) => string;
 
 interface Asked {
   word: string;
+  /** What is said when it is done, for a form that stays. */
+  done?: string;
   act: (word: Word) => Promise<void>;
   children: ComponentChildren;
 }
 
 /** A form that says what went wrong, and is empty again when nothing did. */
-function Form({ word, act, children }: Asked) {
+function Form({ word, done = "", act, children }: Asked) {
   const [isBusy, setBusy] = useState(false);
   const [problem, setProblem] = useState("");
+  const [isDone, setDone] = useState(false);
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
     const form = event.currentTarget as HTMLFormElement;
     const given = new FormData(form);
     setBusy(true);
     setProblem("");
+    setDone(false);
     act((name) => String(given.get(name) ?? ""))
-      .then(() => form.reset())
+      .then(() => {
+        form.reset();
+        setDone(true);
+      })
       .catch((error: unknown) => setProblem(wordsOf(error)))
       .finally(() => setBusy(false));
   };
@@ -89,6 +96,7 @@ function Form({ word, act, children }: Asked) {
     <form class="stack" onSubmit={submit}>
       <Told problem={problem} />
       {children}
+      {isDone && done && <p class="quiet">{done}</p>}
       <button disabled={isBusy}>{isBusy ? "One moment…" : word}</button>
     </form>
   );
@@ -125,7 +133,7 @@ function Password() {
     announce("Your password is changed.");
   };
   return (
-    <Form word="Change the password" act={act}>
+    <Form word="Change the password" done="Your password is changed." act={act}>
       <input name="user" autocomplete="username" value={me.value?.user} readOnly hidden />
       <Proof />
       <label>
