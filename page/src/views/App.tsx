@@ -1,7 +1,7 @@
 // The frame: threads, conversation, work side by side; one at a time where the window is narrow.
 import { useEffect } from "preact/hooks";
 import { onKey } from "../keys.ts";
-import { focusOn, type Pane, pane, show } from "../panes.ts";
+import { focusOn, type Pane, pane, show, split } from "../panes.ts";
 import { announcement, link, place, row, running } from "../store.ts";
 import { Conversation } from "./Conversation.tsx";
 import { Confirm, Help } from "./Dialogs.tsx";
@@ -31,7 +31,7 @@ export function App() {
           Skip to the message
         </a>
       )}
-      <main class="frame" data-pane={pane.value} data-place={place.value.kind}>
+      <main class="frame" style={{ "--work": `${split.value}%` }} data-pane={pane.value} data-place={place.value.kind}>
         <h1 class="unseen">Branchline</h1>
         <Threads />
         <Conversation />

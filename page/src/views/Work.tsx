@@ -4,6 +4,7 @@ import { threadId, view } from "../store.ts";
 import { Changes } from "./Changes.tsx";
 import { LogTab } from "./LogTab.tsx";
 import { Preview } from "./Preview.tsx";
+import { Split } from "./Split.tsx";
 import { Tasks } from "./Turn.tsx";
 
 const TABS: [Tab, string][] = [
@@ -25,6 +26,7 @@ export function Work() {
   };
   return (
     <section class="work" aria-label="Work">
+      <Split />
       <div class="tabs" role="tablist" aria-label="Work" onKeyDown={onKeyDown}>
         {TABS.map(([name, word]) => (
           <button
