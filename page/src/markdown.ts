@@ -10,10 +10,17 @@ const escaped = (text: string): string =>
 const isOwnPicture = (address: string): boolean =>
   /^\/v1\/uploads\/[A-Za-z0-9_.~-]+$/.test(address) || address.startsWith(`blob:${location.origin}/`);
 
+const HEADINGS_ABOVE = 2;
+
 const marked = new Marked({
   gfm: true,
   renderer: {
     html: ({ text }: Tokens.HTML | Tokens.Tag) => escaped(text),
+    // Above an answer stand the name of the page and the title of the thread.
+    heading({ tokens, depth }: Tokens.Heading) {
+      const level = Math.min(6, depth + HEADINGS_ABOVE);
+      return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>\n`;
+    },
     checkbox: ({ checked }: Tokens.Checkbox) => (checked ? "☑ " : "☐ "),
     image: ({ href, text }: Tokens.Image) =>
       isOwnPicture(href)
@@ -23,7 +30,7 @@ const marked = new Marked({
 });
 
 const TAGS = [
-  "a", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "img", "li", "ol", "p",
+  "a", "blockquote", "br", "code", "del", "em", "h3", "h4", "h5", "h6", "hr", "img", "li", "ol", "p",
   "pre", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
 ];
 
@@ -55,6 +62,17 @@ function safe(html: string): DocumentFragment {
     ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|blob:|\/v1\/uploads\/)/i,
     RETURN_DOM_FRAGMENT: true,
   });
+}
+
+const SCROLLS = "pre, table";
+const SPEAKS = "p, ul, ol, blockquote, td, th, h3, h4, h5, h6";
+
+/** What scrolls has to be reachable by key, and text that runs from right to left begins there. */
+function prepare(root: HTMLElement): void {
+  const found = (selector: string) => [...(root.matches(selector) ? [root] : []), ...root.querySelectorAll<HTMLElement>(selector)];
+  for (const node of found(SCROLLS)) node.tabIndex = 0;
+  for (const node of found(SPEAKS)) node.dir = "auto";
+  for (const node of found("pre")) node.dir = "ltr";
 }
 
 export const blocksOf = (text: string): Token[] => marked.lexer(text);
@@ -89,9 +107,8 @@ export class Growing {
 
   #append(tokens: Token[]): ChildNode[] {
     const nodes = [...fragmentOf(tokens).childNodes];
-    // What scrolls has to be reachable by key.
-    for (const node of nodes) if (node instanceof HTMLPreElement || node instanceof HTMLTableElement) node.tabIndex = 0;
     this.#root.append(...nodes);
+    for (const node of nodes) if (node instanceof HTMLElement) prepare(node);
     return nodes;
   }
 

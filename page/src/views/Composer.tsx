@@ -82,6 +82,7 @@ export function Composer() {
         </label>
         <textarea
           id="message"
+          dir="auto"
           ref={field}
           rows={1}
           placeholder={isNew ? "What should be done?" : running.value ? "Add to what is being done…" : "Write a message…"}

@@ -126,7 +126,9 @@ function Pending({ message }: { message: Outgoing }) {
   return (
     <article class="turn" data-testid="pending">
       <div class="said mine">
-        <p class="said-text">{message.text}</p>
+        <p class="said-text" dir="auto">
+          {message.text}
+        </p>
         <p class="receipt quiet" role="status">
           <Icon name={message.state === "waiting" ? "clock" : "spin"} size={13} spinning={message.state !== "waiting"} /> {words}
         </p>

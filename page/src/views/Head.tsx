@@ -38,7 +38,7 @@ export function Head() {
 
 function Title() {
   return (
-    <h2 class="title" title={row.value?.title}>
+    <h2 class="title" dir="auto" title={row.value?.title}>
       {row.value?.title || threadId.value}
     </h2>
   );
@@ -77,6 +77,7 @@ function Rename({ thread }: { thread: string }) {
       </label>
       <input
         id="rename"
+        dir="auto"
         maxLength={80}
         value={title}
         ref={(input) => {

@@ -92,7 +92,7 @@ function Other({ shown, thread }: { shown: string | null; thread: string }) {
   const title = threads.value?.find((r) => r.thread_id === shown)?.title ?? shown;
   return (
     <p class="hint-bar" role="status">
-      The preview shows another thread now: <a href={addressOf({ kind: "thread", thread: shown })}>{title}</a>. It comes back here with the next
+      The preview shows another thread now: <a href={addressOf({ kind: "thread", thread: shown })}><bdi>{title}</bdi></a>. It comes back here with the next
       message.
     </p>
   );

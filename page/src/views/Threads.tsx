@@ -114,11 +114,11 @@ function Entry({ row }: { row: Row }) {
         aria-current={isOpen ? "true" : undefined}
         onClick={() => show("chat")}
       >
-        <span class="entry-title">{row.title || row.thread_id}</span>
+        <span class="entry-title" dir="auto">{row.title || row.thread_id}</span>
         <time dateTime={row.updated} title={moment(row.updated)}>
           {ago(row.updated, now.value)}
         </time>
-        {row.last_line && row.last_line !== row.title && <span class="entry-line">{plain(row.last_line)}</span>}
+        {row.last_line && row.last_line !== row.title && <span class="entry-line" dir="auto">{plain(row.last_line)}</span>}
         <span class="entry-facts">
           <span class={`state ${state.tone}`}>
             <Icon name={state.icon} size={13} spinning={state.icon === "spin"} /> {state.word}

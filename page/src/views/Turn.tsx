@@ -27,7 +27,7 @@ function Said({ message }: { message: MessageView }) {
         <span class="avatar" aria-hidden="true">
           {initials(nameOf(message.author))}
         </span>
-        <strong>{nameOf(message.author)}</strong>
+        <strong dir="auto">{nameOf(message.author)}</strong>
         <span class="from">
           <Icon name={from.icon} size={13} /> {from.word}
         </span>
@@ -40,7 +40,9 @@ function Said({ message }: { message: MessageView }) {
           <Icon name="branch" /> Bring the branch up to date
         </p>
       ) : (
-        <p class="said-text">{message.text}</p>
+        <p class="said-text" dir="auto">
+          {message.text}
+        </p>
       )}
       {message.uploads.length > 0 && <Files files={message.uploads} />}
       <p class={`receipt ${receipt.tone}`} data-testid="receipt">
@@ -115,7 +117,7 @@ function groupsOf(blocks: Block[]): Block[][] {
 }
 
 function Untold({ text, stage }: { text: string; stage: MessageView["stage"] }) {
-  return stage === "completed" ? <Markdown text={text} live={false} /> : <p class={`verdict ${stage}`}>{text}</p>;
+  return stage === "completed" ? <Markdown text={text} live={false} /> : <p class={`verdict ${stage}`} dir="auto">{text}</p>;
 }
 
 function Piece({ block, live }: { block: Block; live: boolean }) {
@@ -158,7 +160,7 @@ export function Tasks({ tasks }: { tasks: Task[] }) {
               size={14}
               spinning={task.status === "in_progress"}
             />
-            <span>{task.subject}</span>
+            <span dir="auto">{task.subject}</span>
             <span class="unseen">{task.status.replace("_", " ")}</span>
           </li>
         ))}

@@ -1,0 +1,145 @@
+"""How the page stands: its widths, its colours, its headings, and text that runs from right to left."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.acceptance.fleet import Fleet
+from tests.browser.lab import Window
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+COLUMNS = 14
+HEAD = "| " + " | ".join(f"column number {n}" for n in range(COLUMNS)) + " |"
+RULE = "| " + " | ".join("---" for _ in range(COLUMNS)) + " |"
+HEBREW = "מה שלום העולם, וזה עוד קצת טקסט שרץ מימין לשמאל"
+ANSWER = f"# First\\n\\n## Second\\n\\n{HEAD}\\n{RULE}\\n{HEAD}\\n\\n{HEBREW}\\n\\n- {HEBREW}"
+
+
+@pytest.fixture(scope="module")
+def thread(fleet: Fleet) -> str:
+    """A thread whose answer has headings, a wide table and Hebrew in it."""
+    fleet.final("look", fleet.post(f"{HEBREW}\ndo: say {ANSWER}", thread="look"))
+    return "look"
+
+
+@pytest.fixture
+def page(window: Window, thread: str) -> Iterator[Page]:
+    """A window with that thread."""
+    opened = window.open(f"/#/t/{thread}")
+    window.answered()
+    yield opened
+    assert window.problems == []
+
+
+def width(part: Locator) -> float:
+    box = part.bounding_box()
+    assert box is not None
+    return box["width"]
+
+
+# ------------------------------------------------------------------ widths
+
+
+def test_the_line_beside_the_work_is_dragged_and_stands_there_after_a_reload(page: Page) -> None:
+    work, line = page.get_by_role("region", name="Work"), page.get_by_role("separator")
+    before, at = width(work), line.bounding_box()
+    assert at is not None
+    page.mouse.move(at["x"] + at["width"] / 2, 400)
+    page.mouse.down()
+    page.mouse.move(at["x"] - 100, 400, steps=4)
+    page.mouse.up()
+    page.mouse.move(at["x"] - 250, 400)
+    after = width(work)
+    assert after == pytest.approx(before + 100, abs=8)
+    page.reload()
+    page.get_by_test_id("proof").wait_for()
+    assert width(work) == pytest.approx(after, abs=2)
+    line.dblclick()
+    assert width(work) == pytest.approx(before, abs=2)
+
+
+def test_the_line_beside_the_work_is_moved_by_keys_and_every_part_keeps_its_room(page: Page) -> None:
+    work, line = (
+        page.get_by_role("region", name="Work"),
+        page.get_by_role("separator", name="Width of the work"),
+    )
+    before = width(work)
+    line.focus()
+    page.keyboard.press("ArrowLeft")
+    assert width(work) > before
+    expect(line).to_have_attribute("aria-valuenow", "40")
+    page.keyboard.press("End")
+    assert width(page.get_by_role("region", name="Conversation")) >= 380
+    page.keyboard.press("Home")
+    assert 340 <= width(work) < before
+    page.keyboard.press("Enter")
+    assert width(work) == pytest.approx(before, abs=2)
+
+
+def test_a_narrow_window_shows_no_line_and_keeps_what_was_chosen(page: Page) -> None:
+    line = page.get_by_role("separator")
+    line.focus()
+    page.keyboard.press("End")
+    wide = width(page.get_by_role("region", name="Work"))
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(line).to_have_count(0)
+    page.set_viewport_size({"width": 1440, "height": 900})
+    assert width(page.get_by_role("region", name="Work")) == pytest.approx(wide, abs=2)
+
+
+# ------------------------------------------------------------------ answers
+
+
+def test_headings_of_an_answer_stand_below_the_title_of_the_thread(page: Page) -> None:
+    expect(page.get_by_role("heading", level=1)).to_have_count(1)
+    expect(page.get_by_role("heading", level=2, name=HEBREW[:20])).to_have_count(1)
+    expect(page.get_by_role("heading", level=3, name="First")).to_be_visible()
+    expect(page.get_by_role("heading", level=4, name="Second")).to_be_visible()
+
+
+def test_a_wide_table_scrolls_and_breaks_no_word(page: Page) -> None:
+    table = page.locator(".markdown table")
+    assert table.evaluate("(table) => table.scrollWidth > table.clientWidth")
+    heights = table.locator("th").evaluate_all("(cells) => cells.map((cell) => cell.offsetHeight)")
+    assert max(heights) < 120, heights
+
+
+def test_text_from_right_to_left_begins_at_the_right(page: Page) -> None:
+    for part in (
+        page.locator(".said-text"),
+        page.locator(".markdown > p"),
+        page.locator(".markdown ul"),
+        page.locator(".title"),
+        page.get_by_test_id("threads").locator(".entry-title", has_text=HEBREW[:10]),
+    ):
+        assert part.first.evaluate("(element) => getComputedStyle(element).direction") == "rtl"
+    field = page.get_by_role("textbox", name="Message", exact=True)
+    field.fill(HEBREW)
+    assert field.evaluate("(element) => getComputedStyle(element).direction") == "rtl"
+    field.fill("")
+
+
+# ------------------------------------------------------------------ colours
+
+
+def test_a_chosen_theme_counts_more_than_the_systems_and_is_kept(browser: Browser, fleet: Fleet) -> None:
+    with closing(Window(browser, fleet.url, scheme="dark")) as window:
+        page = window.open("/#/new")
+        ground = "getComputedStyle(document.body).backgroundColor"
+        page.get_by_role("heading", name="What should be done?").wait_for()
+        dark = page.evaluate(ground)
+        page.get_by_role("radio", name="Light").check(force=True)
+        light = page.evaluate(ground)
+        assert light != dark
+        page.reload()
+        page.get_by_role("heading", name="What should be done?").wait_for()
+        assert page.evaluate(ground) == light
+        page.get_by_role("radio", name="As the system").check(force=True)
+        assert page.evaluate(ground) == dark
+        page.emulate_media(color_scheme="light")
+        assert page.evaluate(ground) == light
+        page.get_by_role("radio", name="Dark", exact=True).check(force=True)
+        assert page.evaluate(ground) == dark
+        assert window.problems == []
