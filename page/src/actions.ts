@@ -1,18 +1,26 @@
 // What one can do to a thread besides writing to it. Each says how it went, in words.
-import { signal } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
 import { ask, pathOf, post, Problem, wordsOf } from "./api.ts";
 import { lastSequence } from "./fold.ts";
+import { newId } from "./ids.ts";
+import { keep, NOTHING } from "./outbox.ts";
 import type { Row } from "./shapes.ts";
-import { announce, forget, go, patchRow, readThreads, view } from "./store.ts";
+import { announce, busy, forget, go, patchRow, readThreads, view } from "./store.ts";
 
 export interface Told {
   text: string;
   tone: "good" | "bad";
   link?: string;
+  /** It is true only as long as something is under way. */
+  passing?: boolean;
 }
 
 /** The last word about an action on the open thread. */
 export const told = signal<(Told & { thread: string }) | null>(null);
+
+effect(() => {
+  if (told.value?.passing && !busy.value) told.value = null;
+});
 
 function tell(thread: string, said: Told): void {
   told.value = { ...said, thread };
@@ -34,7 +42,7 @@ export const stop = (thread: string): Promise<void> =>
   trying(thread, async () => {
     const sequence = lastSequence(view.value);
     const { stopping } = await post<{ stopping: unknown[] }>(pathOf(thread, "/stop"), sequence > 0 ? { sequence } : {});
-    return stopping.length > 0 ? { text: "Stopping.", tone: "good" } : { text: "Nothing runs here any more.", tone: "good" };
+    return stopping.length > 0 ? { text: "Stopping.", tone: "good", passing: true } : { text: "Nothing runs here any more.", tone: "good" };
   });
 
 export const rename = (thread: string, title: string): Promise<void> =>
@@ -46,7 +54,7 @@ export const rename = (thread: string, title: string): Promise<void> =>
 
 export const update = (thread: string): Promise<void> =>
   trying(thread, async () => {
-    await post(pathOf(thread, "/update"), { message_id: `page-${crypto.randomUUID()}` });
+    await post(pathOf(thread, "/update"), { message_id: newId() });
     return null;
   });
 
@@ -60,6 +68,7 @@ export const remove = (thread: string): Promise<void> =>
   trying(thread, async () => {
     await ask("DELETE", pathOf(thread));
     forget(thread);
+    keep(thread, NOTHING);
     go({ kind: "new" });
     announce("The thread was deleted.");
     void readThreads();

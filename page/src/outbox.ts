@@ -3,6 +3,7 @@
 import { computed, effect, signal } from "@preact/signals";
 import { pathOf, post, Problem, wordsOf } from "./api.ts";
 import type { Mode, Upload } from "./events.ts";
+import { newId } from "./ids.ts";
 import { read, write } from "./kept.ts";
 import { focusOn } from "./panes.ts";
 import { announce, go, place, readThreads, signedOut, threadId, view } from "./store.ts";
@@ -21,7 +22,7 @@ export interface Outgoing extends Draft {
 }
 
 export const NEW = "new";
-const NOTHING: Draft = { text: "", uploads: [] };
+export const NOTHING: Draft = { text: "", uploads: [] };
 
 // ---------------------------------------------------------------- drafts
 
@@ -53,6 +54,16 @@ export const pending = computed(() => {
   const shown = new Set(view.value.messages.map((m) => m.id));
   const thread = threadId.value;
   return outgoing.value.filter((o) => (o.thread ?? NEW) === (thread ?? NEW) && !shown.has(o.id));
+});
+
+// Another window of this browser writes into the same storage. What it wrote counts here too, or the next thing
+// written here would wipe it out.
+addEventListener("storage", ({ key }) => {
+  if (key === "branchline.drafts") drafts.value = read("drafts", {});
+  if (key === "branchline.outgoing") {
+    const kept = read<Outgoing[]>("outgoing", []);
+    outgoing.value = [...kept, ...outgoing.value.filter((o) => o.state === "taken" && kept.every((k) => k.id !== o.id))];
+  }
 });
 
 function save(next: Outgoing[]): void {
@@ -164,10 +175,3 @@ effect(() => {
   wasOut = signedOut.value;
 });
 addEventListener("online", flush);
-
-function newId(): string {
-  if ("randomUUID" in crypto) return `page-${crypto.randomUUID()}`;
-  const random = new Uint8Array(16);
-  (crypto as Crypto).getRandomValues(random);
-  return `page-${[...random].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
-}

@@ -1,7 +1,7 @@
 // What the page knows, as signals, and the few ways in which it changes. Draws nothing.
 import { computed, effect, signal, untracked } from "@preact/signals";
 import { get, pathOf, plainly, Problem, refresh, session, wordsOf } from "./api.ts";
-import { EMPTY, fold, isRunning, type ThreadView } from "./fold.ts";
+import { EMPTY, fold, isBusy, isRunning, type ThreadView } from "./fold.ts";
 import { read, write } from "./kept.ts";
 import { addressOf, type Place, placeOf } from "./route.ts";
 import type { About, Me, Row } from "./shapes.ts";
@@ -163,6 +163,8 @@ export const view = signal<ThreadView>(EMPTY);
 /** `loading` until the first events are there; `lost` when it is down for two seconds; `gone`: deleted. */
 export const link = signal<"none" | "loading" | "open" | "lost" | "gone">("none");
 export const running = computed(() => isRunning(view.value));
+/** Whether anything here has no outcome yet: it runs, waits or is paused. */
+export const busy = computed(() => isBusy(view.value));
 
 let close: (() => void) | null = null;
 let following: string | null = null;

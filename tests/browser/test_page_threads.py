@@ -53,6 +53,7 @@ def test_a_thread_that_is_pushed_aside_says_so_and_goes_on_by_itself(
     second = other.begin(f"A short one\ndo: wait {quick}\ndo: say Footer done.")
     expect(receipt(page, 0)).to_contain_text("Paused")
     expect(page.get_by_test_id("pause")).to_contain_text("goes on by itself")
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()  # what waits can be ended, too
     rows = page.get_by_test_id("threads")
     expect(rows.locator(f"a[href='#/t/{long}']")).to_contain_text("Paused")
     expect(rows.locator(f"a[href='#/t/{second}']")).to_contain_text("Working")
@@ -105,6 +106,7 @@ def test_stop_ends_the_turn_keeps_what_was_done_and_the_thread_goes_on(
     window.answered()
     expect(receipt(page, 0)).to_contain_text("Stopped")
     expect(page.get_by_role("button", name="Stop")).to_have_count(0)
+    expect(page.locator(".told")).to_have_count(0)  # nothing says "Stopping." any more
     assert fleet.tree(f"thread-{thread}")["part.txt"] == "half"
     window.send("do: say Still here.")
     window.answered(2)
@@ -163,6 +165,21 @@ def test_each_thread_keeps_its_own_draft(window: Window) -> None:
     expect(field).to_have_value("for a new one")
     page.goto(f"/#/t/{first}")
     expect(field).to_have_value("for the first")
+
+
+def test_two_windows_of_one_browser_keep_each_others_drafts(window: Window) -> None:
+    thread = window.begin("do: say One.")
+    window.answered()
+    second = window.context.new_page()
+    second.goto("/#/new")
+    drafts = {window.page: "for the first", second: "for a new one"}
+    for page, text in drafts.items():
+        page.get_by_role("textbox", name="Message", exact=True).fill(text)
+    for page, text in drafts.items():
+        page.reload()
+        expect(page.get_by_role("textbox", name="Message", exact=True)).to_have_value(text)
+    second.goto(f"/#/t/{thread}")
+    expect(second.get_by_role("textbox", name="Message", exact=True)).to_have_value("for the first")
 
 
 def test_a_new_name_is_seen_by_everybody(window: Window, other: Window) -> None:

@@ -3,7 +3,7 @@ import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { stop } from "../actions.ts";
 import type { Mode } from "../events.ts";
 import { draft, draftKey, keep, NEW, refusal, send } from "../outbox.ts";
-import { projects, running, threadId } from "../store.ts";
+import { busy, projects, running, threadId } from "../store.ts";
 import { attach, sending } from "../uploads.ts";
 import { Chips } from "./Chips.tsx";
 import { Icon } from "./Icons.tsx";
@@ -13,6 +13,9 @@ const MODES: [Mode, string, string][] = [
   ["steer", "Steer: join in", "It is given to what runs at its next step"],
   ["interrupt", "Interrupt: end it", "It ends what runs and is next"],
 ];
+
+/** A keyboard on the glass has no second key for a new line, so Enter has to be that; the button sends. */
+const isTouched = matchMedia("(hover: none) and (pointer: coarse)").matches;
 
 export function Composer() {
   const key = draftKey.value;
@@ -39,7 +42,8 @@ export function Composer() {
     field.current?.focus();
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing && !event.altKey) {
+    const isAsked = event.ctrlKey || event.metaKey || !isTouched;
+    if (event.key === "Enter" && isAsked && !event.shiftKey && !event.isComposing && !event.altKey) {
       event.preventDefault();
       submit();
     }
@@ -87,7 +91,7 @@ export function Composer() {
           rows={1}
           placeholder={isNew ? "What should be done?" : running.value ? "Add to what is being done…" : "Write a message…"}
           aria-describedby="keys"
-          enterkeyhint="send"
+          enterkeyhint={isTouched ? "enter" : "send"}
           value={draft.value.text}
           onInput={(event) => keep(key, { text: event.currentTarget.value })}
           onKeyDown={onKeyDown}
@@ -118,9 +122,15 @@ export function Composer() {
             </label>
           )}
           <span class="keys" id="keys">
-            <kbd>Enter</kbd> sends, <kbd>Shift</kbd> <kbd>Enter</kbd> new line
+            {isTouched ? (
+              "Enter begins a new line"
+            ) : (
+              <>
+                <kbd>Enter</kbd> sends, <kbd>Shift</kbd> <kbd>Enter</kbd> new line
+              </>
+            )}
           </span>
-          {running.value && threadId.value && (
+          {busy.value && threadId.value && (
             <button type="button" class="stop" title="Stop what runs and what waits" onClick={() => void stop(threadId.value ?? "")}>
               <Icon name="stop" /> Stop
             </button>
