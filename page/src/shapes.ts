@@ -46,6 +46,8 @@ export interface ChangedFile {
 export interface Changes {
   base: { branch: string; sha: string } | null;
   head: { branch: string; sha: string } | null;
+  /** Of all files, those that are too many to be listed included. */
+  total?: { files: number; insertions: number; deletions: number };
   files: ChangedFile[];
   cut?: boolean;
 }

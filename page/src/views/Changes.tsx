@@ -63,14 +63,16 @@ export function Changes() {
 }
 
 function Files({ found }: { found: Found }) {
-  const plus = found.files.reduce((sum, file) => sum + file.insertions, 0);
-  const minus = found.files.reduce((sum, file) => sum + file.deletions, 0);
+  const sum = (part: "insertions" | "deletions") => found.files.reduce((all, file) => all + file[part], 0);
+  const total = found.total ?? { files: found.files.length, insertions: sum("insertions"), deletions: sum("deletions") };
+  const unlisted = total.files - found.files.length;
   const isFew = found.files.length <= 5;
   return (
     <div class="changes" data-testid="changes">
       <h2 class="unseen">Changed files</h2>
       <p class="changes-sum">
-        <strong>{count(found.files.length, "file")}</strong> <span class="plus">+{plus}</span> <span class="minus">−{minus}</span>
+        <strong>{count(total.files, "file")}</strong> <span class="plus">+{total.insertions}</span>{" "}
+        <span class="minus">−{total.deletions}</span>
         {found.base && (
           <span class="quiet">
             {" "}
@@ -78,17 +80,21 @@ function Files({ found }: { found: Found }) {
           </span>
         )}
       </p>
-      {found.cut && <p class="hint-bar">There is more than is shown here: the largest differences are named without their lines.</p>}
-      {found.files.map((file) => (
-        <File key={file.path} file={file} open={isFew && file.insertions + file.deletions < 400} />
+      {found.cut && (
+        <p class="hint-bar">
+          There is more than is shown here: the largest differences are named without their lines
+          {unlisted > 0 && `, and ${count(unlisted, "file")} beyond the first ${found.files.length} are only counted`}.
+        </p>
+      )}
+      {found.files.map((file, number) => (
+        <File key={file.path} id={`file-${number}`} file={file} open={isFew && file.insertions + file.deletions < 400} />
       ))}
     </div>
   );
 }
 
-function File({ file, open }: { file: ChangedFile; open: boolean }) {
+function File({ id, file, open }: { id: string; file: ChangedFile; open: boolean }) {
   const [isOpen, setOpen] = useState(open);
-  const id = `file-${file.path}`;
   return (
     <section class="file">
       <h3>

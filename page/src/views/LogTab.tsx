@@ -1,13 +1,15 @@
 // The thread's log as it is, one line for each event.
-import { useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { clock, moment } from "../format.ts";
 import { view } from "../store.ts";
 
 const SHOWN = 300;
+const NEAR = 60;
 
 export function LogTab() {
   const [isWhole, setWhole] = useState(false);
   const { log } = view.value;
+  const list = useFollowing(log.length);
   const lines = isWhole ? log : log.slice(-SHOWN);
   if (log.length === 0) {
     return (
@@ -18,13 +20,13 @@ export function LogTab() {
     );
   }
   return (
-    <div class="padded">
+    <div class="padded line-frame">
       {lines.length < log.length && (
         <button type="button" class="plain wide" onClick={() => setWhole(true)}>
           Show all {log.length} lines
         </button>
       )}
-      <ol class="lines" data-testid="log-lines">
+      <ol class="lines" ref={list} data-testid="log-lines">
         {lines.map((line) => (
           <li key={line.id}>
             <time dateTime={line.time} title={moment(line.time)}>
@@ -37,4 +39,24 @@ export function LogTab() {
       </ol>
     </div>
   );
+}
+
+/** Keeps the newest line in sight while one is at the end, and leaves whoever reads further up in peace. */
+function useFollowing(length: number) {
+  const list = useRef<HTMLOListElement>(null);
+  const atEnd = useRef(true);
+  const isThere = length > 0;
+  useLayoutEffect(() => {
+    const panel = list.current?.closest(".panel");
+    if (panel && atEnd.current) panel.scrollTop = panel.scrollHeight;
+  }, [length]);
+  useEffect(() => {
+    const panel = list.current?.closest(".panel");
+    const look = () => {
+      if (panel) atEnd.current = panel.scrollHeight - panel.scrollTop - panel.clientHeight < NEAR;
+    };
+    panel?.addEventListener("scroll", look);
+    return () => panel?.removeEventListener("scroll", look);
+  }, [isThere]);
+  return list;
 }

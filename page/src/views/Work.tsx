@@ -44,7 +44,7 @@ export function Work() {
           </button>
         ))}
       </div>
-      <div class="panel" role="tabpanel" id={`panel-${tab.value}`} aria-labelledby={`tab-${tab.value}`} tabIndex={tab.value === "preview" ? -1 : 0}>
+      <div key={tab.value} class="panel" role="tabpanel" id={`panel-${tab.value}`} aria-labelledby={`tab-${tab.value}`} tabIndex={tab.value === "preview" ? -1 : 0}>
         <Panel />
       </div>
     </section>
