@@ -48,7 +48,7 @@ function collect(node: Node, className: string, lines: Piece[][]): void {
   }
 }
 
-/** Colour the code blocks inside of these elements, and give each a button that copies it. */
+/** Colour the code blocks inside of these elements. */
 export async function colourBlocks(elements: Element[]): Promise<void> {
   for (const code of elements.flatMap((e) => [...e.querySelectorAll("code"), ...(e.matches("code") ? [e] : [])])) {
     const language = languageOf(code.className.replace(/^language-/, ""));

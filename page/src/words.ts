@@ -14,7 +14,7 @@ export interface State {
 }
 
 const OF_ROW: Record<Row["state"], State> = {
-  idle: { word: "Idle", icon: "check", tone: "quiet" },
+  idle: { word: "Idle", icon: "dot", tone: "quiet" },
   waiting: { word: "Waiting", icon: "clock", tone: "wait" },
   running: { word: "Working", icon: "spin", tone: "busy" },
   parked: { word: "Paused", icon: "pause", tone: "wait" },

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.acceptance.fleet import Fleet
-from tests.browser.lab import Window
+from tests.browser.lab import PHONE, Window
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 COLUMNS = 14
@@ -119,6 +119,76 @@ def test_text_from_right_to_left_begins_at_the_right(page: Page) -> None:
     field.fill(HEBREW)
     assert field.evaluate("(element) => getComputedStyle(element).direction") == "rtl"
     field.fill("")
+
+
+def test_what_a_person_reads_in_the_log_is_its_newest_line(page: Page) -> None:
+    page.set_viewport_size({"width": 1440, "height": 300})
+    page.get_by_role("tab", name="Log").click()
+    lines = page.get_by_test_id("log-lines").get_by_role("listitem")
+    expect(lines.last.locator(".line-type")).to_be_in_viewport()
+    expect(lines.first.locator(".line-type")).not_to_be_in_viewport()
+
+
+def test_files_that_are_too_many_to_be_listed_are_counted_in_words(page: Page) -> None:
+    file = {
+        "path": "a b.txt",
+        "status": "modified",
+        "insertions": 1,
+        "deletions": 0,
+        "patch": "@@ -0,0 +1 @@\n+x\n",
+    }
+    found = {
+        "base": None,
+        "head": None,
+        "total": {"files": 412, "insertions": 9000, "deletions": 7},
+        "files": [file],
+        "cut": True,
+    }
+    page.route("**/changes", lambda route: route.fulfill(json=found))
+    page.get_by_role("tab", name="Changes").click()
+    changes = page.get_by_test_id("changes")
+    expect(changes).to_contain_text("412 files +9000")
+    expect(changes).to_contain_text("411 files beyond the first 1 are only counted")
+    button = changes.get_by_role("button", name="a b.txt")
+    body = page.locator(f"#{button.get_attribute('aria-controls')}")
+    expect(body).to_contain_text("x")
+
+
+def test_a_search_says_that_older_threads_are_not_loaded_and_offers_them(page: Page) -> None:
+    row = {
+        "project": "remote", "state": "idle", "last_line": "", "frontend": "web", "onto": None,
+        "updated": "2026-01-01T00:00:00Z", "cost_usd": 0, "last_sequence": 1, "last_event": 1,
+    }  # fmt: skip
+    new = {**row, "thread_id": "new", "title": "A new one", "branch": "thread-new"}
+    old = {**row, "thread_id": "old", "title": "Ancient history", "branch": "thread-old"}
+
+    def answer(route: Route) -> None:
+        if "before=" in route.request.url:
+            route.fulfill(json={"threads": [old], "next": None})
+        else:
+            route.fulfill(json={"threads": [new], "next": "old"})
+
+    page.route("**/v1/threads?*", answer)
+    page.reload()
+    expect(page.get_by_test_id("threads")).to_contain_text("A new one")
+    page.get_by_role("searchbox", name="Search threads").fill("ancient")
+    side = page.get_by_role("navigation", name="Threads", exact=True)
+    expect(side).to_contain_text("Older ones are not loaded yet")
+    side.get_by_role("button", name="Load older threads").click()
+    expect(page.get_by_test_id("threads")).to_contain_text("Ancient history")
+
+
+def test_a_keyboard_on_the_glass_makes_new_lines_and_the_button_sends(browser: Browser, fleet: Fleet) -> None:
+    with closing(Window(browser, fleet.url, size=PHONE)) as phone:
+        page = phone.open("/#/new")
+        field = page.get_by_role("textbox", name="Message", exact=True)
+        field.fill("One")
+        field.press("Enter")
+        field.press_sequentially("do: say Two.")
+        expect(field).to_have_value("One\ndo: say Two.")
+        page.get_by_role("button", name="Send").tap()
+        phone.answered()
+        assert phone.problems == []
 
 
 # ------------------------------------------------------------------ colours

@@ -1,5 +1,6 @@
 // The list of threads: what each is about, how it stands, where it came from.
 import { useState } from "preact/hooks";
+import { wordsOf } from "../api.ts";
 import { ago, dollars, moment, plain } from "../format.ts";
 import { newThread } from "../keys.ts";
 import { show } from "../panes.ts";
@@ -74,7 +75,7 @@ function List() {
           <Entry key={row.thread_id} row={row} />
         ))}
       </ul>
-      {more.value && !search.value && <More />}
+      {more.value && <More />}
     </div>
   );
 }
@@ -89,7 +90,11 @@ const Skeleton = () => (
 
 const Nothing = () => (
   <p class="hint">
-    {search.value || project.value ? "No thread matches. Search for fewer words." : "No threads yet. The first message makes one."}
+    {!search.value && !project.value
+      ? "No threads yet. The first message makes one."
+      : more.value
+        ? "None of the threads that are loaded matches. Older ones are not loaded yet."
+        : "No thread matches. Search for fewer words."}
   </p>
 );
 
@@ -138,7 +143,9 @@ function More() {
   const [busy, setBusy] = useState(false);
   const load = () => {
     setBusy(true);
-    void readMore().finally(() => setBusy(false));
+    void readMore()
+      .catch((error: unknown) => (threadsProblem.value = wordsOf(error)))
+      .finally(() => setBusy(false));
   };
   return (
     <button type="button" class="plain wide" disabled={busy} onClick={load}>
