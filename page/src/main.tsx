@@ -10,6 +10,7 @@ import "./styles/chat.css";
 import "./styles/composer.css";
 import "./styles/work.css";
 import "./styles/dialogs.css";
+import "./styles/low.css";
 import { App } from "./views/App.tsx";
 
 const root = document.getElementById("page");

@@ -89,6 +89,36 @@ def test_a_narrow_window_shows_no_line_and_keeps_what_was_chosen(page: Page) -> 
     assert width(page.get_by_role("region", name="Work")) == pytest.approx(wide, abs=2)
 
 
+@pytest.mark.parametrize("size", [(720, 450), (320, 256)], ids=["twice", "four times"])
+def test_a_page_that_is_enlarged_leaves_room_for_threads_and_conversation(
+    browser: Browser, fleet: Fleet, thread: str, size: tuple[int, int]
+) -> None:
+    with closing(Window(browser, fleet.url, size=size)) as window:
+        page = window.open(f"/#/t/{thread}")
+        window.answered()
+        log = page.get_by_role("log", name="Messages").bounding_box()
+        assert log is not None
+        assert log["height"] >= size[1] / 3
+        page.get_by_role("textbox", name="Message", exact=True).scroll_into_view_if_needed()
+        page.get_by_role("navigation", name="Parts of the page").get_by_role("button", name="Threads").click()
+        row = page.get_by_test_id("threads").get_by_role("link").first
+        row.scroll_into_view_if_needed()
+        expect(row).to_be_in_viewport(ratio=0.95)
+        foot = page.get_by_role("button", name="Help")
+        foot.scroll_into_view_if_needed()
+        expect(foot).to_be_in_viewport()
+
+
+def test_without_a_preview_nothing_is_said_of_what_it_shows(page: Page) -> None:
+    state = {"url": None, "ready": False, "branch": "thread-x", "thread_id": "x", "problem": "There is none."}
+    page.route("**/preview", lambda route: route.fulfill(json=state))
+    page.reload()
+    panel = page.get_by_role("tabpanel", name="Preview")
+    expect(panel).to_contain_text("There is none.")
+    expect(panel).to_contain_text("thread-look")
+    expect(panel).not_to_contain_text("another thread")
+
+
 # ------------------------------------------------------------------ answers
 
 

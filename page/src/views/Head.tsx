@@ -18,7 +18,7 @@ export function Head() {
         <p class="head-facts">
           {row.value && <Status />}
           {branch && (
-            <span class="from" title="The branch of this thread">
+            <span class="from branch" title="The branch of this thread">
               <Icon name="branch" size={13} /> <code>{branch}</code>
             </span>
           )}

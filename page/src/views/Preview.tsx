@@ -51,7 +51,7 @@ export function Preview() {
     <div class="preview">
       <div class="preview-bar">
         <span class="from grow">
-          <Icon name="branch" size={13} /> <code>{state?.branch ?? row.value?.branch ?? ""}</code>
+          <Icon name="branch" size={13} /> <code>{(frame && state?.branch) || row.value?.branch || ""}</code>
         </span>
         <button type="button" class="plain square" aria-label="Reload the preview" title="Reload" disabled={!url} onClick={() => url && setFrame({ url, loads: (frame?.loads ?? 0) + 1 })}>
           <Icon name="reload" />
@@ -62,7 +62,7 @@ export function Preview() {
           </a>
         )}
       </div>
-      <Other shown={state?.thread_id ?? null} thread={thread} />
+      <Other shown={frame && state ? state.thread_id : null} thread={thread} />
       {frame ? (
         <iframe
           key={`${new URL(frame.url).origin}#${frame.loads}`}
