@@ -14,7 +14,8 @@ export function Head() {
   return (
     <header class="head">
       <div class="head-main">
-        {renaming.value ? <Rename thread={thread} /> : <Title />}
+        <Title />
+        {renaming.value && <Rename thread={thread} />}
         <p class="head-facts">
           {row.value && <Status />}
           {branch && (
@@ -38,7 +39,8 @@ export function Head() {
 
 function Title() {
   return (
-    <h2 class="title" dir="auto" title={row.value?.title}>
+    // While it is written anew it stays for those who go by headings.
+    <h2 class={renaming.value ? "unseen" : "title"} dir="auto" title={row.value?.title}>
       {row.value?.title || threadId.value}
     </h2>
   );
