@@ -56,7 +56,7 @@ def _take(browser: Browser, fleet: Fleet, out: Path) -> None:
             _at_work(window, with_site=name == "desktop").picture(out / f"page-{name}-{scheme}.png")
             window.page.get_by_role("tab", name="Changes", include_hidden=True).dispatch_event("click")
             window.page.get_by_role("tabpanel", name="Changes").wait_for()
-            window.page.get_by_test_id("changes").get_by_text(HEADLINE).wait_for()
+            window.page.get_by_test_id("changes").locator(".add .code span[class]").first.wait_for()
             window.picture(out / f"page-{name}-{scheme}-changes.png")
             _missing(window).picture(out / f"page-{name}-{scheme}-missing.png")
     _lost(browser, fleet, out)
@@ -73,6 +73,7 @@ def _windows(browser: Browser, fleet: Fleet) -> list[tuple[str, Scheme, Window]]
 def _empty(window: Window) -> Window:
     page = window.open()
     page.get_by_role("heading", name="What should be done?").wait_for()
+    page.get_by_text("No threads yet").wait_for(state="attached")
     return window
 
 
