@@ -47,16 +47,23 @@ function useFollowing(length: number) {
   const atEnd = useRef(true);
   const isThere = length > 0;
   useLayoutEffect(() => {
-    const panel = list.current?.closest(".panel");
-    if (panel && atEnd.current) panel.scrollTop = panel.scrollHeight;
+    const frame = scrolling(list.current);
+    if (frame && atEnd.current) frame.scrollTop = frame.scrollHeight;
   }, [length]);
   useEffect(() => {
-    const panel = list.current?.closest(".panel");
+    const frame = scrolling(list.current);
     const look = () => {
-      if (panel) atEnd.current = panel.scrollHeight - panel.scrollTop - panel.clientHeight < NEAR;
+      if (frame) atEnd.current = frame.scrollHeight - frame.scrollTop - frame.clientHeight < NEAR;
     };
-    panel?.addEventListener("scroll", look);
-    return () => panel?.removeEventListener("scroll", look);
+    frame?.addEventListener("scroll", look);
+    return () => frame?.removeEventListener("scroll", look);
   }, [isThere]);
   return list;
+}
+
+/** What scrolls around an element: its panel, or all of the work where the window is low. */
+function scrolling(element: Element | null): Element | null {
+  let frame = element?.parentElement ?? null;
+  while (frame && !/auto|scroll/.test(getComputedStyle(frame).overflowY)) frame = frame.parentElement;
+  return frame;
 }
