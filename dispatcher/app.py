@@ -25,6 +25,7 @@ from dispatcher.guard import Guard, is_loopback
 from dispatcher.headers import SafeHeaders
 from dispatcher.health import Health
 from dispatcher.ingest import Ingest
+from dispatcher.lambda_rounds import Rounds
 from dispatcher.launcher import HttpLauncher, Launcher, NoLauncher
 from dispatcher.letters import Letters
 from dispatcher.openapi import Openapi
@@ -66,7 +67,8 @@ def create_app(
 ) -> FastAPI:
     """The application; it connects when it is started and lets go when it is stopped.
 
-    ``in_lambda``: it listens nowhere, and nothing runs beside the requests. ``now``: Unix time, for all that
+    ``in_lambda``: it listens nowhere, and nothing runs beside the requests; ``app.state.rounds`` does it when
+    asked. ``now``: Unix time, for all that
     has to do with signing in. Raises ValueError for settings that would let anybody in.
     """
     refuse_open(settings, in_lambda=in_lambda)
@@ -91,6 +93,8 @@ def create_app(
             if not in_lambda:
                 app.state.previews = await stack.enter_async_context(house.proxying())
             await house.sweep.prepare()
+            if in_lambda:
+                app.state.rounds = house.rounds(chats)
             for work in [] if in_lambda else house.loops(chats):
                 stack.push_async_callback(_cancel, asyncio.create_task(work))
             yield
@@ -138,7 +142,9 @@ class _House:
         self.table = table = Table(clients.dynamodb, name=settings.table)
         self.places = Places(clients.dynamodb, table=settings.table)
         self.people = People(clients.dynamodb, table=settings.table)
-        self.rings = rings = Rings(clients.sqs, polls=clients.polls) if chats else None
+        self.rings = rings = (
+            Rings(clients.sqs, polls=clients.polls, url=settings.replies_queue) if chats else None
+        )
         self.queues = queues = Queues(clients.sqs)
         self.streams = Streams(table)
         self.uploads = UploadStore(clients.dynamodb, table=settings.table)
@@ -170,9 +176,16 @@ class _House:
         """What runs beside the requests."""
         if self.rings is None:
             return [self.sweep.run()]
+        return [self.sweep.run(), Listener(rings=self.rings, replies=self._replies(chats)).run()]
+
+    def rounds(self, chats: Sequence[Chat]) -> Rounds:
+        """The same in pieces, for events."""
+        replies = self._replies(chats) if self.rings is not None else None
+        return Rounds(sweep=self.sweep, replies=replies, rings=self.rings)
+
+    def _replies(self, chats: Sequence[Chat]) -> Replies:
         posts = {chat.poster.frontend: (chat.dialect, chat.poster) for chat in chats}
-        replies = Replies(table=self.table, places=self.places, frontends=posts)
-        return [self.sweep.run(), Listener(rings=self.rings, replies=replies).run()]
+        return Replies(table=self.table, places=self.places, frontends=posts)
 
     def proxying(self) -> AbstractAsyncContextManager[PreviewProxy]:
         """What passes previews on."""

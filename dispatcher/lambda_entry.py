@@ -19,11 +19,12 @@ gc.enable()
 
 
 @cache
-def _door() -> Door:
+def door() -> Door:
+    """The one door of this environment. Raises ValueError for settings that are of no use."""
     log.configure()
     return Door(create_app(Settings(), in_lambda=True))
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Answer an HTTP event in the payload format 2.0. Raises lambda_http.UnknownEvent for any other."""
-    return _door()(event, context)
+    """Answer an event in one piece. Raises lambda_http.UnknownEvent for one of no known kind."""
+    return door()(event, context)

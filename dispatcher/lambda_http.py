@@ -2,7 +2,7 @@
 
 For the payload format 2.0 of function URLs and HTTP APIs. A result leaves in one piece, so an answer that
 never ends (server-sent events) is ended: a moment after its first piece, or when its time is over; its reader
-comes back with ``Last-Event-ID``. Starts nothing and knows no route.
+comes back with ``Last-Event-ID``. (``lambda_out`` answers in pieces.) Starts nothing and knows no route.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _TEXT = ("text/", "application/json", "application/javascript")
 
 
 class UnknownEvent(ValueError):
-    """The event is none of HTTP in the payload format 2.0."""
+    """The event is of no kind that is known, or of another than was asked for."""
 
 
 def is_http(event: Event) -> bool:
@@ -31,13 +31,14 @@ def is_http(event: Event) -> bool:
     return event.get("version") == "2.0" and "http" in event.get("requestContext", {})
 
 
-def scope_of(event: Event) -> Scope:
-    """The request without its body. Raises UnknownEvent."""
+def scope_of(event: Event, *, without: frozenset[str] = frozenset()) -> Scope:
+    """The request without its body, and ``without`` headers of these names. Raises UnknownEvent."""
     if not is_http(event):
         raise UnknownEvent("The event is no HTTP request in the payload format 2.0: check what invokes this.")
     http = event["requestContext"]["http"]
     raw_path = str(event["rawPath"])
     headers = [(str(k).lower(), str(v)) for k, v in event.get("headers", {}).items()]
+    headers = [(name, value) for name, value in headers if name not in without]
     if event.get("cookies"):
         headers.append(("cookie", "; ".join(event["cookies"])))
     return {
@@ -60,6 +61,14 @@ def body_of(event: Event) -> bytes:
     """The request's body."""
     body = event.get("body") or ""
     return base64.b64decode(body) if event.get("isBase64Encoded") else str(body).encode()
+
+
+def head_of(start: Message) -> dict[str, Any]:
+    """Status, headers and cookies of an answer, as results and preludes have them."""
+    given = [(k.decode("latin-1").lower(), v.decode("latin-1")) for k, v in start.get("headers", ())]
+    cookies = [v for k, v in given if k == "set-cookie"]
+    headers = {k: v for k, v in given if k != "set-cookie"}
+    return {"statusCode": start["status"], "headers": headers, **({"cookies": cookies} if cookies else {})}
 
 
 async def answer(app: ASGIApp, event: Event, *, seconds: float = LONGEST_SECONDS) -> dict[str, Any]:
@@ -102,11 +111,8 @@ class _Exchange:
     def result(self) -> dict[str, Any]:
         if not self._start:
             raise RuntimeError("the application gave no answer")
-        given = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in self._start.get("headers", ())]
-        cookies = [v for k, v in given if k == "set-cookie"]
-        headers = {k: v for k, v in given if k != "set-cookie"}
-        packed = "content-encoding" in headers
-        plain = headers.get("content-type", "").startswith(_TEXT) and not packed
+        head = head_of(self._start)
+        packed = "content-encoding" in head["headers"]
+        plain = head["headers"].get("content-type", "").startswith(_TEXT) and not packed
         body = self._answer.decode() if plain else base64.b64encode(self._answer).decode()
-        result = {"statusCode": self._start["status"], "headers": headers, "body": body}
-        return {**result, "isBase64Encoded": not plain, **({"cookies": cookies} if cookies else {})}
+        return {**head, "body": body, "isBase64Encoded": not plain}

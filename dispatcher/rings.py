@@ -50,12 +50,16 @@ class Ring(BaseModel):
 class Rings:
     """The replies queue, by sender and receiver; ``dead`` are the rings whose looks broke too often.
 
-    ``polls``: a client that waits for an answer longer than a long poll lasts, for who receives.
+    ``polls``: a client that waits for an answer longer than a long poll lasts, for who receives. ``url``: of
+    a queue that others made; it is neither made nor changed here.
     """
 
-    def __init__(self, client: "SQSClient", *, polls: "SQSClient | None" = None) -> None:
+    def __init__(
+        self, client: "SQSClient", *, polls: "SQSClient | None" = None, url: str | None = None
+    ) -> None:
         self._client = client
         self._polls = polls or client
+        self._given = url
         self._url: str | None = None
         self._lock = asyncio.Lock()
         self.dead = DeadQueue(client, name=REPLIES_DEAD)
@@ -65,6 +69,8 @@ class Rings:
 
         Raises Unavailable.
         """
+        if self._given is not None:
+            return self._given
         async with self._lock:
             if self._url is None:
                 self._url = await self._make()

@@ -105,6 +105,11 @@ class Settings(BaseSettings):
     launcher_token: SecretStr = Field(
         default=SecretStr(""), description="Bearer token that the launcher asks for."
     )
+    replies_queue: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="URL of the queue of replies, where it is made with the rest of a stack and not by us.",
+    )
     client: str = Field(default=LOCAL, min_length=1, description="Client of the project given by `repo`.")
     user: str = Field(
         default=LOCAL, min_length=1, description="Name of the person behind the API and the local page."

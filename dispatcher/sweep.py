@@ -56,11 +56,15 @@ class Sweep:
     async def run(self) -> None:
         """Look again and again until cancelled, now first; a fault is logged and the next look comes."""
         while True:
-            if await self.prepare():
-                await self._guarded(self._look_at_all)
-                if self._unshown is not None:
-                    await self._guarded(self._unshown.ring_all)
+            await self.once()
             await asyncio.sleep(self._seconds if self._prepared else min(self._seconds, 2.0))
+
+    async def once(self) -> None:
+        """One look at everything. Raises nothing: a fault is logged, and the next look comes."""
+        if await self.prepare():
+            await self._guarded(self._look_at_all)
+            if self._unshown is not None:
+                await self._guarded(self._unshown.ring_all)
 
     async def prepare(self) -> bool:
         """Make the table if there is none and bring the workers' rows up to date, once. Raises nothing."""

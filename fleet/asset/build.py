@@ -32,6 +32,8 @@ _OWN_LEFT_OUT = {
     "dispatcher/github_redeliver.py",  # what ./scripts/redeliver runs
     "contracts/schemas.py",  # writes files of the checkout
 }
+_WRAPPER = "dispatcher-stream"
+"""What ``AWS_LAMBDA_EXEC_WRAPPER`` names in the task's folder; the one file that is executable."""
 _SERVICES = ("dynamodb", "sqs")
 """Whose descriptions botocore keeps, of more than 400: what the dispatcher asks."""
 _SUFFIXES_LEFT_OUT = {".pyc", ".pyi", ".pyx", ".pxd", ".pxi", ".h", ".c", ".cpp", ".hash", ".a", ".exe"}
@@ -114,7 +116,7 @@ def _own(root: Path) -> dict[str, Path]:
     """Our files by their names in the zip. Raises AssetError without the built page."""
     if not (root / "dispatcher/static/index.html").is_file():
         raise AssetError("The page is not built: run ./scripts/page and try again.")
-    return {
+    return {_WRAPPER: Path(__file__).with_name(_WRAPPER)} | {
         name: path
         for folder, suffixes in _OWN.items()
         for path in sorted((root / folder).iterdir())
@@ -156,6 +158,8 @@ def is_needed(name: str) -> bool:
     if path.parts[0].endswith(".dist-info"):
         return path.name not in _INSTALLERS
     if name.startswith(_SUBTREES_LEFT_OUT) or any(p == "tests" or p.startswith(".") for p in path.parts):
+        return False
+    if path.name == "examples-1.json":
         return False
     in_data = path.parts[:2] == ("botocore", "data") and len(path.parts) > 3
     return not in_data or path.parts[2] in _SERVICES
@@ -200,7 +204,7 @@ def _write(out: Path, files: Mapping[str, bytes]) -> None:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name, _OLDEST)
             entry.create_system = 3  # Unix, also when built elsewhere
-            entry.external_attr = 0o100644 << 16
+            entry.external_attr = (0o100755 if name == _WRAPPER else 0o100644) << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             zipped.writestr(entry, files[name])
     partial.replace(out)

@@ -45,3 +45,38 @@ def http_event(
     if cookies:
         event["cookies"] = cookies
     return event
+
+
+def rings_event(*bodies: str, receives: int = 1) -> dict[str, Any]:
+    """Records of the replies queue; the n-th is called ``m{n}`` and its receipt ``r{n}``."""
+    return {
+        "Records": [
+            {
+                "messageId": f"m{n}",
+                "receiptHandle": f"r{n}",
+                "body": body,
+                "attributes": {"ApproximateReceiveCount": str(receives), "SentTimestamp": "1700000000000"},
+                "messageAttributes": {},
+                "md5OfBody": "",
+                "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:branchline-replies",
+                "awsRegion": "us-east-1",
+            }
+            for n, body in enumerate(bodies)
+        ]
+    }
+
+
+def scheduled_event() -> dict[str, Any]:
+    """What a rule of EventBridge sends each minute when it has no input of its own."""
+    return {
+        "version": "0",
+        "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "account": "123456789012",
+        "time": "2026-11-20T12:00:00Z",
+        "region": "us-east-1",
+        "resources": ["arn:aws:events:us-east-1:123456789012:rule/sweep"],
+        "detail": {},
+    }

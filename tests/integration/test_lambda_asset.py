@@ -50,7 +50,7 @@ def test_it_holds_dispatcher_contracts_and_the_pinned_packages_only(asset: Asset
     for name in read_pins(REQUIREMENTS):
         allowed |= {PurePosixPath(f.as_posix()).parts[0] for f in distribution(name).files or ()}
     found = {PurePosixPath(name).parts[0] for name in names(asset)}
-    assert found <= allowed
+    assert found <= allowed | {"dispatcher-stream"}
     assert not found & {*STRANGERS, "tests", "bin", "__pycache__", ".."}
 
 
@@ -63,6 +63,7 @@ def test_nothing_in_it_is_for_tests_installers_or_other_services(asset: Asset) -
         PurePosixPath(n).parts[2] for n in found if n.startswith("botocore/data/") and n.count("/") > 2
     }
     assert services == {"dynamodb", "sqs"}
+    assert not [n for n in found if n.endswith("/examples-1.json")]
     assert "dispatcher/__main__.py" not in found
     assert {"dispatcher/static/index.html", "dispatcher/static/theme.js"} <= set(found)
     assert [n for n in found if n.startswith("dispatcher/static/assets/") and n.endswith(".js")]
@@ -93,6 +94,13 @@ def test_the_entry_imports_no_chat_library_before_a_chat_is_configured(folder: P
     chats = {"slack_sdk", "gidgethub", "markdown_it", "jwt", "cryptography"}
     code = f"import sys; sys.path.insert(0, '.'); import {ENTRY}; print({chats} & set(sys.modules) or 'none')"
     assert alone(folder, code).strip() == "none"
+
+
+def test_the_wrapper_and_nothing_else_can_be_started(asset: Asset) -> None:
+    with zipfile.ZipFile(asset.path) as zipped:
+        started = [e.filename for e in zipped.infolist() if e.external_attr >> 16 & 0o111]
+        assert started == ["dispatcher-stream"]
+        assert b"dispatcher.lambda_stream" in zipped.read("dispatcher-stream")
 
 
 # ---------------------------------------------------------------- the same bytes

@@ -102,9 +102,9 @@ def test_it_passes_no_preview_on_and_says_so(
     assert "/v1/agui" in json.loads(got[3]["body"])["paths"]
 
 
-def test_an_event_that_is_no_request_says_so(
+def test_an_event_of_no_known_kind_says_so(
     folder: Path, engine_url: str, account: str, tmp_path: Path
 ) -> None:
     env = lambda_env(engine_url, account)
-    with pytest.raises(AssertionError, match="The event is no HTTP request in the payload format 2"):
+    with pytest.raises(AssertionError, match="The event is none of these: an HTTP request"):
         ask(folder, [{"Records": []}], tmp_path=tmp_path, **env)
