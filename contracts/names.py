@@ -90,6 +90,11 @@ def dead_letters(worker: WorkerId, *, prefix: str = "branchline") -> str:
     return _queue_name(worker, prefix=prefix, suffix="-dead")
 
 
+def short(worker: WorkerId) -> str:
+    """A worker in at most 46 of ``[a-z0-9-]``, for names in AWS that hold no whole id (roles, tasks)."""
+    return f"{re.sub('[^a-z0-9]', '', worker.lower())[:24]}--{digest(worker)}"
+
+
 def thread_folder(thread_id: ThreadId) -> str:
     """A folder for what belongs to a thread, below one that holds nothing else."""
     return _ref_part(thread_id)
