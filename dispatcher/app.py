@@ -19,6 +19,8 @@ from dispatcher.changes import Changes
 from dispatcher.contact import Contact
 from dispatcher.dead_replies import DeadReplies
 from dispatcher.deleting import Deleting
+from dispatcher.ecs import launching
+from dispatcher.ecs_settings import EcsSettings
 from dispatcher.endings import Endings
 from dispatcher.frontends import Chat, Frontdoor, Inside
 from dispatcher.guard import Guard, is_loopback
@@ -77,7 +79,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             clients = await stack.enter_async_context(aws.connect())
-            launcher = await _launcher(settings, stack)
+            launcher = await _launcher(settings, clients, stack)
             signing = await _sign_in(app, settings, clients, stack, now)
             on = [door for door in frontdoors if door.is_on()]
             house = _House(
@@ -283,7 +285,11 @@ async def _sign_in(
     return made
 
 
-async def _launcher(settings: Settings, stack: AsyncExitStack) -> Launcher:
+async def _launcher(settings: Settings, clients: aws.Clients, stack: AsyncExitStack) -> Launcher:
+    ecs = EcsSettings()
+    if ecs.launcher == "ecs":
+        table = Table(clients.dynamodb, name=settings.table)
+        return await launching(ecs, table=table, replies=settings.replies_queue, stack=stack)
     if settings.launcher_url is None:
         return NoLauncher()
     session = await stack.enter_async_context(aiohttp.ClientSession())

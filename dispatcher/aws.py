@@ -6,7 +6,7 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aioboto3
 from aiobotocore.config import AioConfig
@@ -64,6 +64,25 @@ async def connect() -> AsyncIterator[Clients]:
         except BotoCoreError as error:
             raise Unavailable(f"AWS is not configured: {error}") from error
         yield Clients(dynamodb=dynamodb, sqs=sqs, polls=polls)
+
+
+@asynccontextmanager
+async def service(name: str) -> AsyncIterator[Any]:
+    """A client of another service, such as ``ecs``, that is asked seldom and not waited for long. Untyped:
+    there are no stubs of it. Raises Unavailable when there is no region."""
+    config = AioConfig(
+        connect_timeout=2,
+        read_timeout=6,
+        max_pool_connections=10,
+        retries={"mode": "standard", "total_max_attempts": 2},
+    )
+    session: Any = aioboto3.Session()
+    async with AsyncExitStack() as stack:
+        try:
+            client = await stack.enter_async_context(session.client(name, config=config))
+        except BotoCoreError as error:
+            raise Unavailable(f"AWS is not configured: {error}") from error
+        yield client
 
 
 @contextmanager
