@@ -27,6 +27,7 @@ from worker.discovery import Discovery
 from worker.disk import Disk
 from worker.engine import Engine, Left, Pace
 from worker.errors import LeaseHeld, LeaseLost, WorkerError
+from worker.fargate import located
 from worker.github_token import TokenSource
 from worker.inbox import SqsInbox
 from worker.lease import DynamoLease
@@ -254,6 +255,7 @@ async def serve(settings: Settings) -> int:
     worker_id = WorkerId(settings.container_id)
     leaving = asyncio.Event()
     drain_on_signals(leaving)
+    settings = await asyncio.to_thread(located, settings)
     disk = Disk(settings.own_files)
     async with AsyncExitStack() as stack:
         clients = await stack.enter_async_context(aws.connect())

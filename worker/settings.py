@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     """Address the preview binds."""
     preview_url: str | None = None
     """Where the dispatcher reaches the preview, when that is not where it listens (behind a port mapping)."""
+    metadata_url: str | None = Field(default=None, validation_alias=_env("ECS_CONTAINER_METADATA_URI_V4"))
+    """Where a task of Fargate asks for its own address; set by ECS."""
     public_host: str | None = None
     """Name under which people reach the dispatcher; previews have names below it."""
     lease_seconds: float = Field(default=15, gt=0)

@@ -1,8 +1,8 @@
 """ECS with what an engine's lacks: client tokens, views that are late, and refusals.
 
 A wire in front of the engine. The engine keeps clusters, task definitions, tasks, roles; the wire keeps to
-what "Ensuring idempotency" in the API reference of ECS says of ``clientToken``: the same request again gets the
-first answer, another with the same token a ``ConflictException``.
+what "Ensuring idempotency" in the API reference of ECS says of ``clientToken``: the same request again gets
+the first answer, another with the same token a ``ConflictException``.
 """
 
 import json
