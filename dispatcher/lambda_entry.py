@@ -12,6 +12,7 @@ gc.disable()  # imports leave next to no garbage, and looking for it is a tenth 
 from dispatcher import log  # noqa: E402
 from dispatcher.app import create_app  # noqa: E402
 from dispatcher.lambda_door import Door  # noqa: E402
+from dispatcher.lambda_secret import into_environment  # noqa: E402
 from dispatcher.settings import Settings  # noqa: E402
 
 gc.freeze()
@@ -20,8 +21,10 @@ gc.enable()
 
 @cache
 def door() -> Door:
-    """The one door of this environment. Raises ValueError for settings that are of no use."""
+    """The one door of this environment. Raises ValueError for settings that are of no use, and Unavailable
+    when the secret with some of them cannot be read."""
     log.configure()
+    into_environment()
     return Door(create_app(Settings(), in_lambda=True))
 
 
