@@ -1,0 +1,96 @@
+"""A second opinion on the policy of a worker's role: the engine's reading of IAM, in the engine's environment.
+
+``tests/unit/test_worker_policy.py`` reads it by rules of ours; this one asks an evaluator that others wrote.
+"""
+
+import json
+import subprocess
+from typing import Any
+
+from contracts import names, records
+from contracts.words import ClientId, ProjectId, ThreadId, UserId, WorkerId
+from contracts.worker_policy import Account, policy
+from tests.fakes.engine import engine_python
+
+HERE = Account(id="123456789012", region="eu-central-1", table="branchline", replies="branchline-replies")
+TABLE = HERE.arn("dynamodb", "table/branchline")
+_READ = """
+import json, sys
+from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
+asked = json.load(sys.stdin)
+def decide(case):
+    known = {"dynamodb:leadingkeys": case["keys"]} if case["keys"] is not None else {}
+    context = EvalContext(
+        principal_arn="arn:aws:sts::123456789012:assumed-role/x/y", principal_type="AssumedRole",
+        principal_account="123456789012", action=case["action"], resource_arn=case["resource"],
+        region="eu-central-1", service_context=known)
+    return evaluate(context, [parse_policy_document(asked["policy"])]).decision == "Allow"
+print(json.dumps([decide(case) for case in asked["cases"]]))
+"""
+
+
+def allowed(worker: WorkerId, *cases: tuple[str, str, list[str] | None]) -> list[bool]:
+    """What the evaluator says to (action, resource, leading keys)."""
+    asked: dict[str, Any] = {
+        "policy": json.dumps(policy(worker, account=HERE)),
+        "cases": [{"action": a, "resource": r, "keys": k} for a, r, k in cases],
+    }
+    argv = [str(engine_python()), "-c", _READ]
+    done = subprocess.run(argv, input=json.dumps(asked), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    said: list[bool] = json.loads(done.stdout)
+    return said
+
+
+def worker(user: str) -> WorkerId:
+    return names.worker_id(client=ClientId("acme"), project=ProjectId("site"), user=UserId(user))
+
+
+def test_its_own_rows_and_queue_and_nobody_elses() -> None:
+    mine = worker("ada")
+    own = records.worker_pk(mine)
+    log = records.thread_pk(mine, ThreadId("t1"))
+    queue = HERE.arn("sqs", names.queue(mine))
+    assert all(
+        allowed(
+            mine,
+            ("dynamodb:GetItem", TABLE, [own]),
+            ("dynamodb:PutItem", TABLE, [log]),
+            ("dynamodb:UpdateItem", TABLE, [own, log]),
+            ("dynamodb:DeleteItem", TABLE, [own, "directory#t1", "unshown"]),
+            ("dynamodb:Query", TABLE, ["upload#" + "0" * 32]),
+            ("sqs:ReceiveMessage", queue, None),
+            ("sqs:SendMessage", HERE.arn("sqs", "branchline-replies"), None),
+        )
+    )
+    for other in map(worker, ("ada2", "a*", "ad?", "*", "adb", "da")):
+        theirs = records.worker_pk(other), records.thread_pk(other, ThreadId("t1"))
+        cases: list[tuple[str, str, list[str] | None]] = [
+            ("dynamodb:GetItem", TABLE, [theirs[0]]),
+            ("dynamodb:Query", TABLE, [theirs[1]]),
+            ("dynamodb:PutItem", TABLE, [own, theirs[0]]),
+            ("dynamodb:DeleteItem", TABLE, [theirs[1]]),
+            ("sqs:ReceiveMessage", HERE.arn("sqs", names.queue(other)), None),
+            ("sqs:SendMessage", HERE.arn("sqs", names.queue(other)), None),
+        ]
+        assert not any(allowed(mine, *cases)), other
+
+
+def test_nothing_without_a_key_and_nothing_about_people() -> None:
+    mine = worker("ada")
+    assert not any(
+        allowed(
+            mine,
+            ("dynamodb:Query", TABLE, None),
+            ("dynamodb:Scan", TABLE, None),
+            ("dynamodb:GetItem", TABLE, ["accounts"]),
+            ("dynamodb:GetItem", TABLE, ["signin-keys"]),
+            ("dynamodb:GetItem", TABLE, ["directory#t1"]),
+            ("dynamodb:PutItem", TABLE, ["unshown"]),
+            ("dynamodb:DeleteTable", TABLE, None),
+            ("dynamodb:GetItem", HERE.arn("dynamodb", "table/other"), [records.worker_pk(mine)]),
+            ("sqs:ReceiveMessage", HERE.arn("sqs", "branchline-replies"), None),
+            ("iam:PassRole", "arn:aws:iam::123456789012:role/branchline/worker/x", None),
+            ("sts:AssumeRole", "arn:aws:iam::123456789012:role/branchline/worker/x", None),
+        )
+    )
