@@ -11,6 +11,7 @@ import queue
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -81,6 +82,11 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Endpoint)
         self.function = function
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of connections that end with the process; everything else is a fault."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class _Endpoint(BaseHTTPRequestHandler):
     server: _Server
@@ -94,11 +100,12 @@ class _Endpoint(BaseHTTPRequestHandler):
         if self.path != f"{_BASE}/invocation/next":
             self._reply(404)
             return
+        process = self.server.function.starts
         answer = None
         while answer is None:
             if self._is_gone():
                 return
-            answer = self.server.function.next()
+            answer = self.server.function.next(process)
         headers = {
             "Lambda-Runtime-Aws-Request-Id": answer.request_id,
             "Lambda-Runtime-Deadline-Ms": str(int(answer.deadline * 1000)),
@@ -274,10 +281,14 @@ class LambdaFunction:
 
     # ------------------------------------------------------------ the API
 
-    def next(self) -> Answer | None:
-        """The next event; None when there is none for a while (the caller asks again)."""
+    def next(self, process: int) -> Answer | None:
+        """The next event for the process that was started as this one; None when there is none for a while
+        (the caller asks again)."""
         with suppress(queue.Empty):
             answer = self._waiting.get(timeout=0.05)
+            if process != self.starts:  # whoever asks was thrown away meanwhile
+                self._waiting.put(answer)
+                return None
             answer.handed_over = time.monotonic()
             answer.deadline = time.time() + self.seconds
             return answer

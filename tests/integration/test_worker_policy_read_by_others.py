@@ -1,4 +1,4 @@
-"""A second opinion on the policy of a worker's role: the engine's reading of IAM, in the engine's environment.
+"""A second opinion on the policy of a worker's role: the engine's reading of IAM, in its own environment.
 
 ``tests/unit/test_worker_policy.py`` reads it by rules of ours; this one asks an evaluator that others wrote.
 """
