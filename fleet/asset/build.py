@@ -35,8 +35,8 @@ _OWN_LEFT_OUT = {
 _WRAPPER = "dispatcher-stream"
 """What ``AWS_LAMBDA_EXEC_WRAPPER`` names in the task's folder; the one file that is executable."""
 _SERVICES = ("dynamodb", "ecs", "iam", "secretsmanager", "sqs")
-"""Whose descriptions botocore keeps, of more than 400: what the dispatcher asks. One that is not configured is
-not read."""
+"""Whose descriptions botocore keeps, of more than 400: what the dispatcher asks. One that is not configured
+is not read."""
 _SUFFIXES_LEFT_OUT = {".pyc", ".pyi", ".pyx", ".pxd", ".pxi", ".h", ".c", ".cpp", ".hash", ".a", ".exe"}
 _INSTALLERS = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json"}
 _SUBTREES_LEFT_OUT = ("boto3/data/", "boto3/examples/")

@@ -15,64 +15,18 @@ import sys
 import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.lambda_answers import Answer, FunctionError, Response, before
+
 _BASE = "/2018-06-01/runtime"
 _ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
-_ENDED = b""
 _START_SECONDS = 60.0
-
-
-class FunctionError(AssertionError):
-    """The event was not answered. ``kind`` is what Lambda calls it, ``told`` what the function said."""
-
-    def __init__(self, kind: str, told: Mapping[str, Any] | None = None) -> None:
-        super().__init__(f"{kind}: {json.dumps(told or {})[:2000]}")
-        self.kind, self.told = kind, dict(told or {})
-
-
-@dataclass
-class Answer:
-    """What came for an event. ``pieces`` fills up while it comes and ends with an empty one."""
-
-    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    headers: dict[str, str] = field(default_factory=dict)
-    trailers: dict[str, str] = field(default_factory=dict)
-    pieces: "queue.Queue[bytes]" = field(default_factory=queue.Queue)
-    begun: threading.Event = field(default_factory=threading.Event)
-    over: threading.Event = field(default_factory=threading.Event)
-    error: FunctionError | None = None
-    event: bytes = b""
-    handed_over: float | None = None
-    deadline: float = 0.0
-
-    @property
-    def streamed(self) -> bool:
-        return self.headers.get("lambda-runtime-function-response-mode") == "streaming"
-
-    def finish(self, error: FunctionError | None = None) -> None:
-        if not self.over.is_set():
-            self.error = error
-            self.begun.set()
-            self.pieces.put(_ENDED)
-            self.over.set()
-
-    def read(self, *, seconds: float = 30.0) -> Iterator[bytes]:
-        """The pieces as they come. Raises FunctionError."""
-        while piece := self.pieces.get(timeout=seconds):
-            yield piece
-        if self.error is not None:
-            raise self.error
-
-    def body(self, *, seconds: float = 30.0) -> bytes:
-        return b"".join(self.read(seconds=seconds))
 
 
 class _Server(ThreadingHTTPServer):
@@ -229,7 +183,7 @@ class LambdaFunction:
             head += next(rest)
         assert answer.streamed, answer.headers
         prelude, _, first = head.partition(bytes(8))
-        return Response(answer=answer, head=json.loads(prelude), rest=_before(first, rest))
+        return Response(answer=answer, head=json.loads(prelude), rest=before(first, rest))
 
     def _carry(self, answer: Answer) -> None:
         with self._one_at_a_time:
@@ -303,30 +257,6 @@ class LambdaFunction:
     def fail_to_start(self, told: Mapping[str, Any], kind: str) -> None:
         if self.out is not None:
             self.out.finish(FunctionError(kind, told))
-
-
-@dataclass
-class Response:
-    """An HTTP answer in pieces: what its prelude says, and the body as it comes."""
-
-    answer: Answer
-    head: dict[str, Any]
-    rest: Iterator[bytes]
-    body: bytes = b""
-
-    @property
-    def status(self) -> int:
-        return int(self.head["statusCode"])
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-def _before(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    if first:
-        yield first
-    yield from rest
 
 
 @contextmanager
