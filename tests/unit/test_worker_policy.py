@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from contracts import names, places, records, uploads
@@ -17,7 +17,13 @@ CLOSE = st.sampled_from(
     ["a", "a-", "-a", "a*", "a?", "a#", "a_", "A", "aa", "a-b", "b", "*", "?", "#", "a" * 60]
 )
 WILD = CLOSE | st.text(st.sampled_from("ab-_*?#$ {}[]\\/.é0"), min_size=1, max_size=60) | st.text(min_size=1)
-WORKERS = st.builds(
+
+
+def worker_of(user: str) -> WorkerId:
+    return names.worker_id(client=ClientId("acme"), project=ProjectId("site"), user=UserId(user))
+
+
+WORKERS = st.builds(worker_of, CLOSE) | st.builds(
     lambda c, p, u: names.worker_id(client=ClientId(c), project=ProjectId(p), user=UserId(u)),
     WILD,
     WILD,
@@ -68,6 +74,11 @@ def test_a_worker_may_do_everything_with_what_is_its_own(worker: WorkerId, threa
 
 
 @given(WORKERS, WORKERS, WILD)
+@example(worker_of("a"), worker_of("ab"), "t1")
+@example(worker_of("ab"), worker_of("a"), "t1")
+@example(worker_of("a"), worker_of("a*"), "t1")
+@example(worker_of("a*"), worker_of("ab"), "t1")
+@example(worker_of("a?"), worker_of("ab"), "t1")
 def test_no_key_of_another_worker_matches(worker: WorkerId, other: WorkerId, thread: str) -> None:
     if worker == other:
         return
