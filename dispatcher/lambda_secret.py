@@ -42,9 +42,10 @@ def parse(text: str) -> dict[str, str]:
 
 async def _read(name: str) -> str:
     async with aws.service("secretsmanager") as client:
-        with aws.translated():
-            got = await client.get_secret_value(SecretId=name)
-    text = got.get("SecretString")
-    if text is None:
-        raise Unavailable("The secret of the settings is not text.")
-    return str(text)
+        try:
+            with aws.translated():
+                got = await client.get_secret_value(SecretId=name)
+        except Unavailable as error:
+            refused = f"The secret {name} cannot be read: check its name, and what the function may read."
+            raise Unavailable(refused) from error.__cause__
+    return str(got.get("SecretString", ""))

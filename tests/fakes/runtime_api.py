@@ -147,6 +147,7 @@ class LambdaFunction:
         self.process: subprocess.Popen[bytes] | None = None
         self.out: Answer | None = None
         self.starts = 0
+        self._useless = False
         self.refused: list[str] = []
 
     @property
@@ -209,10 +210,11 @@ class LambdaFunction:
     # ------------------------------------------------------------ the process
 
     def _ensure(self) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None and self.process.poll() is None and not self._useless:
             return
         self.throw_away()
         self.starts += 1
+        self._useless = False
         env = {**self._env, "AWS_LAMBDA_RUNTIME_API": self.address, "LAMBDA_TASK_ROOT": str(self._cwd)}
         self.process = subprocess.Popen(
             self._argv, env=env, cwd=self._cwd, stdout=self._log, stderr=self._log, start_new_session=True
@@ -255,6 +257,7 @@ class LambdaFunction:
         return out if fits else None
 
     def fail_to_start(self, told: Mapping[str, Any], kind: str) -> None:
+        self._useless = True
         if self.out is not None:
             self.out.finish(FunctionError(kind, told))
 
