@@ -21,6 +21,8 @@ from tests.fakes.ecs import CLUSTER
 from tests.fakes.engine import aws_client
 
 _EVERY_SECONDS = 0.05
+ADDRESS = "127.0.0.2"
+"""What each task is told of its own address: this machine's, and none that a worker would think of itself."""
 
 
 class Fargate:
@@ -106,7 +108,7 @@ class Fargate:
 def _metadata() -> ThreadingHTTPServer:
     class Endpoint(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            networks = [{"NetworkMode": "awsvpc", "IPv4Addresses": ["127.0.0.1"]}]
+            networks = [{"NetworkMode": "awsvpc", "IPv4Addresses": [ADDRESS]}]
             body = json.dumps({"Name": "worker", "Networks": networks}).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))

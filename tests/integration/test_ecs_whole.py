@@ -4,6 +4,8 @@ answers, leaves when it is idle and is started again by the next message; and wh
 import json
 import os
 import signal
+import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +13,13 @@ from typing import Any
 
 import pytest
 
+from contracts import records
+from contracts.records import WorkerRecord
+from contracts.words import WorkerId
 from tests.fakes.dispatcher import REGION
 from tests.fakes.ecs import EcsWire, Refusal, ecs_environment, ecs_wire, prepare
-from tests.fakes.engine import fresh_account, running_engine, wait_until
-from tests.fakes.fargate import Fargate, fargate
+from tests.fakes.engine import aws_client, fresh_account, running_engine, wait_until
+from tests.fakes.fargate import ADDRESS, Fargate, fargate
 from tests.fakes.lambda_events import http_event
 from tests.fakes.model import serving_model
 from tests.fakes.runtime_api import LambdaFunction
@@ -34,6 +39,8 @@ class Cloud:
     ecs: EcsWire
     fargate: Fargate
     remote: Path
+    account: str
+    preview_port: int
 
     def post(self, text: str, *, thread: str) -> None:
         body = json.dumps({"text": text, "thread_id": thread})
@@ -59,8 +66,20 @@ class Cloud:
             story = f"{self.types(thread)}\n{self.function.logs()[-3000:]}\n{self.fargate.logs()[-3000:]}"
             raise AssertionError(story) from None
 
+    def row(self) -> WorkerRecord:
+        """The worker's row, as the table holds it."""
+        worker = WorkerId("local-site-local")
+        with aws_client("dynamodb", url=self.ecs.url, account=self.account) as client:
+            key = records.worker_key(worker)
+            return WorkerRecord.read(client.get_item(TableName="branchline", Key=key)["Item"])
+
     def files(self, branch: str) -> set[str]:
         return set(git(self.remote, "ls-tree", "-r", "--name-only", branch).splitlines())
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 @pytest.fixture
@@ -87,15 +106,26 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
             "ANTHROPIC_API_KEY": "not-a-key",
             "AUTO_SHUTDOWN_MINUTES": "0.1",
             "BRANCHLINE_LEASE_SECONDS": "6",
-            "BRANCHLINE_PREVIEW_PORT": "4999",
+            "BRANCHLINE_PREVIEW_PORT": str(port := free_port()),
         }
-        of_function = {**ecs_environment(boundary), "BRANCHLINE_REPO": str(remote)}
+        config = tmp_path / "branchline.toml"
+        command = f"exec {sys.executable} -m http.server $PORT --bind $HOST"
+        config.write_text(f'[project.site]\nrepo = "{remote}"\npreview.command = "{command}"\n')
+        of_function = {**ecs_environment(boundary), "BRANCHLINE_CONFIG": str(config)}
+        of_function["BRANCHLINE_REPO"] = str(remote)
         env = lambda_env(wire.url, account, **of_function)
         with (
             fargate(url=engine.url, account=account, folder=tmp_path / "tasks", env=of_tasks) as tasks,
             streaming(folder, tmp_path=tmp_path, seconds=60, **env) as function,
         ):
-            yield Cloud(function=function, ecs=wire, fargate=tasks, remote=remote)
+            yield Cloud(
+                function=function,
+                ecs=wire,
+                fargate=tasks,
+                remote=remote,
+                account=account,
+                preview_port=port,
+            )
 
 
 def test_a_message_starts_a_task_that_answers_leaves_and_is_started_again(cloud: Cloud) -> None:
@@ -104,6 +134,8 @@ def test_a_message_starts_a_task_that_answers_leaves_and_is_started_again(cloud:
     assert cloud.types("t1")[:2] == ["message.received", "worker.starting"]
     assert "a.txt" in cloud.files("thread-t1")
     assert len(cloud.fargate.ran) == 1
+    shown = f"http://{ADDRESS}:{cloud.preview_port}"
+    wait_until(lambda: cloud.row().preview_url == shown, seconds=SECONDS)
 
     wait_until(lambda: list(cloud.fargate.codes.values()) == [0], seconds=SECONDS)
     assert cloud.fargate.running == [], "it was idle, and has left by itself"
