@@ -1,0 +1,169 @@
+"""The dispatcher: two Lambdas of one asset, their one role, and what calls them.
+
+Two, because SQS refuses a function that may run longer than a message stays hidden (60 s, as the product sets
+it), while an answer that streams events runs for minutes; and streams cannot use up what the sweep needs.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aws_cdk import CfnOutput, Duration, Environment, RemovalPolicy, Stack
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_event_sources as sources
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from cdk import settings as names
+from cdk.data import Data
+from cdk.rights import grant_dispatcher
+from cdk.workers import Workers
+
+HANDLER = "dispatcher.lambda_entry.handle"
+WRAPPER = "/var/task/dispatcher-stream"
+"""Starts our loop over the Runtime API in place of the runtime's own, which cannot stream."""
+CONFIG = "/opt/branchline.toml"
+BESIDE_SECONDS = 55
+"""Below ``data.REPLIES_VISIBILITY``; also the longest look of the sweep, which comes every minute."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """What is deployed. ``asset``: the zip of ``scripts/lambda-asset`` or a folder; ``config``: a folder with
+    ``branchline.toml`` alone, if there is one."""
+
+    asset: Path
+    config: Path | None = None
+
+
+class Dispatcher(Stack):
+    """``page`` answers requests, ``beside`` sweeps and posts replies; ``url`` is where people go."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        name: str,
+        *,
+        settings: names.AwsSettings,
+        data: Data,
+        workers: Workers,
+        code: Code,
+        env: Environment | None = None,
+    ) -> None:
+        super().__init__(
+            scope, name, env=env, description="Branchline: requests in, replies out, workers woken"
+        )
+        self.settings = settings
+        self._code = lambda_.Code.from_asset(str(code.asset))
+        self._layers = self._config(code.config)
+        self._environment = _environment(settings, data=data, workers=workers, config=bool(code.config))
+        self.logs = logs.LogGroup(
+            self,
+            "Logs",
+            log_group_name="/branchline/dispatcher",
+            retention=workers.retention,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        self.role = self._role(data, workers)
+        self.page = self._function(
+            "Page",
+            what="Answers requests",
+            seconds=settings.stream_seconds,
+            most=settings.reserved_concurrency,
+        )
+        self.beside = self._function("Beside", what="Sweeps and posts replies", seconds=BESIDE_SECONDS)
+        self.url = self.page.add_function_url(
+            # Who asks is found out by the application: browsers and chats sign nothing with IAM.
+            auth_type=lambda_.FunctionUrlAuthType.NONE,
+            invoke_mode=lambda_.InvokeMode.RESPONSE_STREAM,
+        )
+        self._call_beside(data)
+        CfnOutput(self, "Url", value=self.url.url)
+
+    def _config(self, folder: Path | None) -> list[lambda_.ILayerVersion]:
+        if folder is None:
+            return []
+        made = lambda_.LayerVersion(
+            self,
+            "Config",
+            code=lambda_.Code.from_asset(str(folder)),
+            description="branchline.toml",
+            compatible_architectures=[lambda_.Architecture.ARM_64],
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        return [made]
+
+    def _role(self, data: Data, workers: Workers) -> iam.Role:
+        role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            description="The dispatcher of Branchline",
+        )
+        self.logs.grant_write(role)
+        grant_dispatcher(role, stack=self, data=data, workers=workers)
+        return role
+
+    def _function(self, id_: str, *, what: str, seconds: int, most: int | None = None) -> lambda_.Function:
+        return lambda_.Function(
+            self,
+            id_,
+            description=f"Branchline: {what.lower()}",
+            runtime=lambda_.Runtime.PYTHON_3_13,
+            architecture=lambda_.Architecture.ARM_64,
+            handler=HANDLER,
+            code=self._code,
+            layers=self._layers,
+            role=self.role.without_policy_updates(),
+            memory_size=self.settings.lambda_memory,
+            timeout=Duration.seconds(seconds),
+            reserved_concurrent_executions=most,
+            environment=self._environment,
+            log_group=self.logs,
+        )
+
+    def _call_beside(self, data: Data) -> None:
+        """Each minute, and for each ring; what is missed comes again with the next minute."""
+        rule = events.Rule(
+            self,
+            "EachMinute",
+            description="Looks for work without a worker",
+            schedule=events.Schedule.rate(Duration.minutes(1)),
+        )
+        rule.add_target(
+            targets.LambdaFunction(
+                self.beside,
+                event=events.RuleTargetInput.from_object({"branchline": "sweep"}),
+                retry_attempts=0,
+                max_event_age=Duration.minutes(1),
+            )
+        )
+        self.beside.add_event_source(
+            sources.SqsEventSource(
+                data.replies, batch_size=10, report_batch_item_failures=True, max_concurrency=5
+            )
+        )
+
+
+def _environment(
+    settings: names.AwsSettings, *, data: Data, workers: Workers, config: bool
+) -> dict[str, str]:
+    return {
+        "BRANCHLINE_TABLE": names.TABLE,
+        "BRANCHLINE_LOGIN": settings.login,
+        **({"BRANCHLINE_CONFIG": CONFIG} if config else {}),
+        "BRANCHLINE_SECRET": names.DISPATCHER_SECRET,
+        "BRANCHLINE_REPLIES_QUEUE": data.replies.queue_url,
+        "BRANCHLINE_LAUNCHER": "ecs",
+        "BRANCHLINE_ECS_CLUSTER": names.CLUSTER,
+        # The family and not a revision: each upgrade has another, and no stack may hold on to it.
+        "BRANCHLINE_ECS_TASK": names.TASK,
+        "BRANCHLINE_ECS_SUBNETS": ",".join(workers.subnets),
+        "BRANCHLINE_ECS_SECURITY_GROUP": workers.guard.security_group_id,
+        "BRANCHLINE_WORKER_BOUNDARY": workers.boundary.managed_policy_arn,
+        "BRANCHLINE_WORKER_ROLE_PATH": names.WORKER_ROLES,
+        "AWS_LAMBDA_EXEC_WRAPPER": WRAPPER,
+        **settings.environment,
+    }

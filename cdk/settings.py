@@ -1,0 +1,146 @@
+"""The settings of a fleet on AWS: one frozen object. ``BRANCHLINE_AWS_*`` over ``[aws]`` over defaults.
+
+The file is ``branchline.toml`` or what ``BRANCHLINE_CONFIG`` names. Imports nothing of AWS, so that
+``branchline deploy`` and the cost table read the same object as the stacks. A key that is not known is
+refused: a setting that was misspelled would cost money.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+DEFAULT_FILE = "branchline.toml"
+
+TABLE = "branchline"
+QUEUES = "branchline-"
+"""What the names of all queues begin with (``contracts.names.queue``)."""
+WORKER_ROLES = "/branchline/worker/"
+"""Path of the roles that the dispatcher makes for workers."""
+CLUSTER = "branchline"
+TASK = "branchline-worker"
+CONTAINER = "worker"
+REPOSITORY = "branchline-worker"
+BOUNDARY = "branchline-worker-boundary"
+MODEL_SECRET = "branchline/model"  # noqa: S105 - a name
+GITHUB_SECRET = "branchline/github"  # noqa: S105
+DISPATCHER_SECRET = "branchline-dispatcher"  # noqa: S105
+OPERATOR_SECRET = "branchline-operator"  # noqa: S105
+PREVIEW_PORT = 4321
+STOP_SECONDS = 110
+"""What a worker needs to save its work (60 s) and room; Fargate waits 120 at most."""
+
+Cpu = Literal[512, 1024, 2048, 4096]
+_MEMORY = {512: (1024, 4096), 1024: (2048, 8192), 2048: (4096, 16384), 4096: (8192, 30720)}
+
+
+class AwsSettings(BaseSettings):
+    """Everything that can be chosen about a fleet on AWS."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BRANCHLINE_AWS_", env_ignore_empty=True, frozen=True, extra="forbid"
+    )
+
+    workspace: Literal["ephemeral", "efs"] = Field(
+        default="ephemeral",
+        description="Where checkouts live: on the task's own disk, or on one that all workers see.",
+    )
+    disk_gb: int = Field(default=20, ge=20, le=200, description="Disk of a worker in GiB; 20 are free.")
+    cpu: Cpu = Field(default=1024, description="CPU units of a worker; 1024 are one vCPU.")
+    memory: int = Field(default=4096, ge=1024, multiple_of=1024, description="Memory of a worker in MiB.")
+    idle_minutes: int = Field(
+        default=20, ge=1, description="Minutes without work after which a worker leaves."
+    )
+    most_workers: int = Field(
+        default=20, ge=1, description="More workers than this at once raise the alarm of cost."
+    )
+    egress_ports: tuple[int, ...] = Field(
+        default=(443,), description="TCP ports that workers may reach in the internet."
+    )
+    model_key: Literal["ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "AWS_BEARER_TOKEN_BEDROCK"] = Field(
+        default="ANTHROPIC_API_KEY", description="Variable under which workers find the model's key."
+    )
+    github_secret: bool = Field(
+        default=False,
+        description="Whether workers push with the token in branchline/github. Not with a GitHub App.",
+    )
+    worker_environment: dict[str, str] = Field(
+        default_factory=dict,
+        description="Further variables of workers, such as ANTHROPIC_BASE_URL. No secrets.",
+    )
+    login: Literal["accounts", "github", "both"] = Field(
+        default="accounts", description="How people sign in."
+    )
+    environment: dict[str, str] = Field(
+        default_factory=dict,
+        description="Further variables of the dispatcher, such as BRANCHLINE_PUBLIC_URL.",
+    )
+    lambda_memory: int = Field(
+        default=1024, ge=256, le=10240, description="Memory of the dispatcher in MB; CPU comes with it."
+    )
+    stream_seconds: int = Field(
+        default=300,
+        ge=30,
+        le=900,
+        description="Longest answer of the dispatcher, and so of a stream of events.",
+    )
+    reserved_concurrency: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most answers at once; others are refused. Without it the account's limit.",
+    )
+    log_days: Literal[1, 3, 7, 14, 30, 60, 90, 180, 365] = Field(
+        default=30, description="Days logs are kept."
+    )
+    watch: bool = Field(default=True, description="Whether there are alarms and a dashboard.")
+    alarm_email: str | None = Field(
+        default=None, pattern=r"^[^@\s]+@[^@\s]+$", description="Who is told of alarms."
+    )
+    budget_dollars: float | None = Field(
+        default=None, gt=0, description="Dollars a month after which `alarm_email` is told."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        least, most = _MEMORY[self.cpu]
+        if not least <= self.memory <= most:
+            raise ValueError(f"{self.cpu} CPU units come with {least} to {most} MiB of memory")
+        if self.budget_dollars is not None and self.alarm_email is None:
+            raise ValueError("a budget needs alarm_email, whom it tells")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments over environment over the file's table; ``.env`` and secret folders are not read."""
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _table(config_file()))
+
+
+def config_file() -> Path | None:
+    """The configuration file, if there is one."""
+    path = Path(os.environ.get("BRANCHLINE_CONFIG") or DEFAULT_FILE)
+    return path if path.is_file() else None
+
+
+def _table(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    table = tomllib.loads(path.read_text(encoding="utf-8")).get("aws", {})
+    if not isinstance(table, dict):
+        raise ValueError(f"{path}: aws has to be a table, [aws].")
+    return table

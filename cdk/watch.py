@@ -1,0 +1,219 @@
+"""Who looks when nobody looks: alarms, a dashboard, a budget if chosen.
+
+What only the product knows (work that nobody takes up, dead letters of workers, whose queues have names that
+are not known here) is counted from its log lines; a test compares the words with the code that writes them.
+"""
+
+from aws_cdk import CfnOutput, Duration, Environment, Stack
+from aws_cdk import aws_budgets as budgets
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from cdk import settings as names
+from cdk.board import dashboard, fargate
+from cdk.data import Data
+from cdk.dispatcher import Dispatcher
+from cdk.workers import Workers
+
+_SPACE = "Branchline"
+_FIVE = Duration.minutes(5)
+DISPATCHER_WORDS = {
+    "StuckTurns": "worker leaves its work untouched",
+    "GivenUp": "message given up",
+    "DeadLettersKept": "dead letter kept",
+    "RepliesBroken": "reply broken",
+}
+"""Metric: the ``event`` of the dispatcher's log line that is counted."""
+WORKER_WORDS = {"TurnsBroken": "turn_broke", "LeasesLost": "lease_lost", "WorkersBroken": "worker_broke"}
+"""Metric: the ``action`` of the worker's."""
+
+
+class Watch(Stack):
+    """``topic`` tells ``alarm_email``, or whoever subscribes to it."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        name: str,
+        *,
+        settings: names.AwsSettings,
+        data: Data,
+        workers: Workers,
+        dispatcher: Dispatcher,
+        env: Environment | None = None,
+    ) -> None:
+        super().__init__(scope, name, env=env, description="Branchline: alarms, dashboard, budget")
+        self.settings = settings
+        self.topic = self._topic()
+        seen = {
+            **self._counted(dispatcher.logs, DISPATCHER_WORDS, field="event"),
+            **self._counted(workers.logs, WORKER_WORDS, field="action"),
+        }
+        self.alarms = [
+            *self._of_replies(data),
+            *self._of_words(seen),
+            *self._of_dispatcher(dispatcher),
+            self._of_cost(),
+        ]
+        for alarm in self.alarms:
+            alarm.add_alarm_action(actions.SnsAction(self.topic))
+        dashboard(self, alarms=self.alarms, seen=seen, data=data, dispatcher=dispatcher)
+        if settings.budget_dollars is not None:
+            self._budget(settings.budget_dollars)
+        CfnOutput(self, "Topic", value=self.topic.topic_arn)
+
+    def _topic(self) -> sns.Topic:
+        topic = sns.Topic(self, "Alarms", display_name="Branchline", enforce_ssl=True)
+        topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="AlarmsAndBudgets",
+                actions=["sns:Publish"],
+                principals=[
+                    iam.ServicePrincipal("cloudwatch.amazonaws.com"),
+                    iam.ServicePrincipal("budgets.amazonaws.com"),
+                ],
+                resources=[topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": self.account}},
+            )
+        )
+        if self.settings.alarm_email is not None:
+            sns.Subscription(
+                self,
+                "Email",
+                topic=topic,
+                protocol=sns.SubscriptionProtocol.EMAIL,
+                endpoint=self.settings.alarm_email,
+            )
+        return topic
+
+    def _counted(
+        self, group: logs.LogGroup, words: dict[str, str], *, field: str
+    ) -> dict[str, cloudwatch.Metric]:
+        found = {}
+        for name, word in words.items():
+            made = logs.MetricFilter(
+                self,
+                name,
+                log_group=group,
+                metric_namespace=_SPACE,
+                metric_name=name,
+                metric_value="1",
+                filter_pattern=logs.FilterPattern.string_value(f"$.{field}", "=", word),
+            )
+            found[name] = made.metric(statistic="Sum", period=_FIVE)
+        return found
+
+    def _of_replies(self, data: Data) -> list[cloudwatch.Alarm]:
+        dead = data.replies_dead.metric_approximate_number_of_messages_visible(
+            statistic="Maximum", period=_FIVE
+        )
+        old = data.replies.metric_approximate_age_of_oldest_message(statistic="Maximum", period=_FIVE)
+        return [
+            self._alarm("DeadReplies", dead, over=0, says="Replies that could not be posted: docs/aws.md"),
+            self._alarm(
+                "OldReplies", old, over=900, says="Nobody has posted the oldest reply for 15 minutes"
+            ),
+        ]
+
+    def _of_words(self, seen: dict[str, cloudwatch.Metric]) -> list[cloudwatch.Alarm]:
+        says = {
+            "StuckTurns": "A worker was started again and again and did not take up its work",
+            "GivenUp": "A message was given up",
+            "DeadLettersKept": "A delivery found no end and nobody can read it",
+            "RepliesBroken": "A reply could not be made",
+            "TurnsBroken": "A turn broke for a reason that nobody foresaw",
+            "WorkersBroken": "A worker broke for a reason that nobody foresaw",
+        }
+        return [self._alarm(f"{n}Seen", seen[n], over=0, says=word) for n, word in says.items()]
+
+    def _of_dispatcher(self, dispatcher: Dispatcher) -> list[cloudwatch.Alarm]:
+        page, beside = dispatcher.page, dispatcher.beside
+        rate = cloudwatch.MathExpression(
+            expression="IF(calls > 20, 100 * errors / calls, 0)",
+            label="Errors in percent",
+            period=_FIVE,
+            using_metrics={
+                "errors": page.metric_errors(period=_FIVE),
+                "calls": page.metric_invocations(period=_FIVE),
+            },
+        )
+        return [
+            self._alarm("ErrorRate", rate, over=5, says="More than 5 % of the requests fail", periods=2),
+            self._alarm(
+                "SweepFails", beside.metric_errors(period=_FIVE), over=2, says="Sweep or replies fail"
+            ),
+            self._alarm(
+                "SweepStands",
+                beside.metric_invocations(period=_FIVE),
+                over=1,
+                says="The sweep has not looked for ten minutes",
+                periods=2,
+                below=True,
+            ),
+            self._alarm(
+                "Throttled", page.metric_throttles(period=_FIVE), over=0, says="Requests are refused"
+            ),
+        ]
+
+    def _of_cost(self) -> cloudwatch.Alarm:
+        """The bill is hours of vCPUs, and it is seen at once, while a budget is told hours later."""
+        most = self.settings.most_workers * self.settings.cpu / 1024
+        says = f"More than {self.settings.most_workers} workers' vCPUs are in use in this account"
+        return self._alarm("Cost", fargate(), over=most, says=says, periods=3)
+
+    def _alarm(
+        self,
+        id_: str,
+        metric: cloudwatch.IMetric,
+        *,
+        over: float,
+        says: str,
+        periods: int = 1,
+        below: bool = False,
+    ) -> cloudwatch.Alarm:
+        operator = cloudwatch.ComparisonOperator
+        missing = cloudwatch.TreatMissingData
+        return cloudwatch.Alarm(
+            self,
+            id_,
+            alarm_name=f"branchline-{id_}",
+            alarm_description=says,
+            metric=metric,
+            threshold=over,
+            evaluation_periods=periods,
+            comparison_operator=operator.LESS_THAN_THRESHOLD if below else operator.GREATER_THAN_THRESHOLD,
+            treat_missing_data=missing.BREACHING if below else missing.NOT_BREACHING,
+        )
+
+    def _budget(self, dollars: float) -> None:
+        spend = budgets.CfnBudget.SpendProperty(amount=dollars, unit="USD")
+        teller = budgets.CfnBudget.SubscriberProperty(
+            subscription_type="EMAIL", address=str(self.settings.alarm_email)
+        )
+        budgets.CfnBudget(
+            self,
+            "Budget",
+            budget=budgets.CfnBudget.BudgetDataProperty(
+                budget_name="branchline",
+                budget_type="COST",
+                time_unit="MONTHLY",
+                budget_limit=spend,
+                cost_filters={"TagKeyValue": ["user:product$branchline"]},
+            ),
+            notifications_with_subscribers=[
+                budgets.CfnBudget.NotificationWithSubscribersProperty(
+                    notification=budgets.CfnBudget.NotificationProperty(
+                        comparison_operator="GREATER_THAN",
+                        notification_type=kind,
+                        threshold=percent,
+                        threshold_type="PERCENTAGE",
+                    ),
+                    subscribers=[teller],
+                )
+                for kind, percent in (("ACTUAL", 80), ("FORECASTED", 100))
+            ],
+        )

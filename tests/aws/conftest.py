@@ -1,0 +1,24 @@
+"""Fixtures of the tests of what is deployed to AWS: the stacks as they come, and with everything chosen."""
+
+import pytest
+
+from tests.aws.assembly import Assembly, synthesized
+
+
+@pytest.fixture(scope="session")
+def plain() -> Assembly:
+    """The stacks with no setting but the defaults."""
+    return Assembly(synthesized() / "plain")
+
+
+@pytest.fixture(scope="session")
+def full() -> Assembly:
+    """The stacks with a shared disk, a budget and whatever else can be chosen."""
+    return Assembly(synthesized() / "full")
+
+
+@pytest.fixture(params=["plain", "full"])
+def either(request: pytest.FixtureRequest) -> Assembly:
+    """One after the other."""
+    found: Assembly = request.getfixturevalue(request.param)
+    return found

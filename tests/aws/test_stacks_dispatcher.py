@@ -1,0 +1,121 @@
+"""What matters about the dispatcher's stack and those that look on, asked of the templates."""
+
+import re
+from typing import Any
+
+import pytest
+
+from cdk import settings as names
+from contracts.names import dead_letters, queue
+from contracts.places import REPLIES_DEAD, REPLIES_QUEUE
+from contracts.words import WorkerId
+from dispatcher import queues, rings
+from tests.aws.assembly import ROOT, SECONDS, Assembly, text
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS)]
+
+
+# ---------------------------------------------------------------- the dispatcher
+
+
+def test_the_lambdas_are_arm64_and_of_one_asset(plain: Assembly) -> None:
+    page, beside = plain["Dispatcher"].of("Lambda::Function")
+    for function in (page, beside):
+        assert function["Architectures"] == ["arm64"]
+        assert (function["Handler"], function["Runtime"]) == ("dispatcher.lambda_entry.handle", "python3.13")
+        assert (
+            function["Environment"]["Variables"]["AWS_LAMBDA_EXEC_WRAPPER"] == "/var/task/dispatcher-stream"
+        )
+    assert page["Code"] == beside["Code"]
+
+
+def test_answers_are_streamed_and_the_url_may_be_called(plain: Assembly) -> None:
+    url = plain["Dispatcher"].one("Lambda::Url")
+    assert (url["AuthType"], url["InvokeMode"]) == ("NONE", "RESPONSE_STREAM")
+    open_ = [p for p in plain["Dispatcher"].of("Lambda::Permission") if p["Principal"] == "*"]
+    assert {p["Action"] for p in open_} == {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}
+    for permission in open_:
+        narrowed = permission.get("FunctionUrlAuthType") == "NONE" or permission.get("InvokedViaFunctionUrl")
+        assert narrowed, "nobody may call the function but through its address"
+
+
+def test_what_reads_the_replies_ends_before_they_are_shown_to_others(plain: Assembly) -> None:
+    source = plain["Dispatcher"].one("Lambda::EventSourceMapping")
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    (beside,) = [f for f in plain["Dispatcher"].of("Lambda::Function") if f["Timeout"] != 300]
+    assert beside["Timeout"] < rings.VISIBILITY_SECONDS
+    assert "Beside" in text(source["FunctionName"])
+
+
+def test_the_sweep_looks_each_minute(plain: Assembly) -> None:
+    rule = plain["Dispatcher"].one("Events::Rule")
+    assert rule["ScheduleExpression"] == "rate(1 minute)"
+    (target,) = rule["Targets"]
+    assert target["Input"] == '{"branchline":"sweep"}'
+
+
+def test_the_dispatcher_is_told_what_the_launcher_needs(plain: Assembly, full: Assembly) -> None:
+    for assembly in (plain, full):
+        for function in assembly["Dispatcher"].of("Lambda::Function"):
+            told = {k: text(v) for k, v in function["Environment"]["Variables"].items()}
+            assert told["BRANCHLINE_LAUNCHER"] == "ecs"
+            assert told["BRANCHLINE_ECS_CLUSTER"] == names.CLUSTER
+            assert told["BRANCHLINE_ECS_TASK"] == names.TASK
+            assert told["BRANCHLINE_ECS_SUBNETS"].count(",") == 1
+            assert told["BRANCHLINE_WORKER_ROLE_PATH"] == "/branchline/worker/"
+            assert {
+                "BRANCHLINE_ECS_SECURITY_GROUP",
+                "BRANCHLINE_WORKER_BOUNDARY",
+                "BRANCHLINE_REPLIES_QUEUE",
+            } <= told.keys()
+            assert ("BRANCHLINE_CONFIG" in told) == (assembly is full)
+
+
+def test_no_stack_holds_on_to_what_another_replaces_with_each_upgrade(plain: Assembly) -> None:
+    """An export that is in use cannot change: a revision of the task in it would stop every upgrade."""
+    exported = [
+        text(o["Value"]) for t in plain.templates.values() for o in t.outputs.values() if "Export" in o
+    ]
+    assert exported
+    assert not [value for value in exported if "Task" in value]
+
+
+# ---------------------------------------------------------------- names that the product knows
+
+
+def test_the_queues_are_those_that_the_product_rings(plain: Assembly) -> None:
+    found = {q["QueueName"]: q for q in plain.of("SQS::Queue")}
+    assert found.keys() == {REPLIES_QUEUE, REPLIES_DEAD}
+    replies = found[REPLIES_QUEUE]
+    assert replies["VisibilityTimeout"] == rings.VISIBILITY_SECONDS
+    assert replies["RedrivePolicy"]["maxReceiveCount"] == rings.RECEIVES
+    assert {q["MessageRetentionPeriod"] for q in found.values()} == {queues.RETENTION_SECONDS}
+    worker = WorkerId("acme-site-mona")
+    for name in (queue(worker), dead_letters(worker), REPLIES_QUEUE, REPLIES_DEAD):
+        assert name.startswith(names.QUEUES)
+
+
+def test_what_is_counted_in_the_logs_is_written_by_the_product(plain: Assembly) -> None:
+    written = {f: "".join(p.read_text() for p in (ROOT / f).glob("*.py")) for f in ("dispatcher", "worker")}
+    filters = plain.of("Logs::MetricFilter")
+    assert len(filters) == 7
+    for found in filters:
+        field, word = re.fullmatch(r'\{ \$\.(\w+) = "(.*)" \}', found["FilterPattern"]).groups()  # type: ignore[union-attr]
+        folder = {"event": "dispatcher", "action": "worker"}[field]
+        assert f'"{word}"' in written[folder], word
+
+
+# ---------------------------------------------------------------- who looks
+
+
+def test_every_alarm_tells_somebody(either: Assembly) -> None:
+    alarms: list[dict[str, Any]] = either.of("CloudWatch::Alarm")
+    assert len(alarms) == 13
+    assert all(a["AlarmActions"] and a["AlarmDescription"] for a in alarms)
+
+
+def test_a_budget_is_there_when_it_was_set(plain: Assembly, full: Assembly) -> None:
+    assert plain.of("Budgets::Budget") == []
+    (budget,) = full.of("Budgets::Budget")
+    assert budget["Budget"]["BudgetLimit"] == {"Amount": 200, "Unit": "USD"}
+    assert [s["Endpoint"] for s in full.of("SNS::Subscription")] == ["ops@example.com"]

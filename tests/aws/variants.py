@@ -1,0 +1,44 @@
+"""Runs in the environment of its own: the stacks as they come, and with everything that can be chosen.
+
+``python -m tests.aws.variants FOLDER`` writes ``FOLDER/plain``, ``FOLDER/full`` and ``FOLDER/reasons.json``.
+One process for both, because what takes long is to start.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from cdk.app import build
+from cdk.dispatcher import Code
+from cdk.nag import REASONS, checks
+from cdk.settings import AwsSettings
+
+FULL = AwsSettings(
+    workspace="efs",
+    disk_gb=50,
+    github_secret=True,
+    reserved_concurrency=50,
+    alarm_email="ops@example.com",
+    budget_dollars=200,
+    worker_environment={"ANTHROPIC_BASE_URL": "https://model.example"},
+    environment={"BRANCHLINE_PUBLIC_URL": "https://fleet.example"},
+)
+
+
+def main(folder: Path) -> None:
+    """Write both."""
+    asset, config = folder / "asset", folder / "config"
+    for made in (asset, config):
+        made.mkdir(parents=True)
+    (asset / "standin.py").write_text("# stands in for the dispatcher's zip\n")
+    (config / "branchline.toml").write_text('[project.site]\nrepo = "https://example.invalid/site.git"\n')
+    for name, settings in (("plain", AwsSettings()), ("full", FULL)):
+        code = Code(asset=asset, config=config if settings is FULL else None)
+        app = build(settings=settings, code=code, image_tag="tag", out=folder / name)
+        checks(app)
+        app.synth()
+    (folder / "reasons.json").write_text(json.dumps(REASONS))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
