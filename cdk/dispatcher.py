@@ -110,6 +110,7 @@ class Dispatcher(Stack):
         return lambda_.Function(
             self,
             id_,
+            function_name=f"branchline-{id_.lower()}",
             description=f"Branchline: {what.lower()}",
             runtime=lambda_.Runtime.PYTHON_3_13,
             architecture=lambda_.Architecture.ARM_64,

@@ -34,7 +34,8 @@ GIVEN = (
 """What a container holds unless it is taken away."""
 MOUNTS = {"workspace": "/workspace", "tmp": "/tmp", "run": "/run/branchline"}  # noqa: S108 - in the container
 """All that can be written to; everything else is read-only."""
-HEALTH = ("CMD", "python", "-m", "worker.health")
+HEALTH = ("CMD-SHELL", 'test -n "$(find /run/branchline/alive -mmin -1)"')
+"""The worker touches that file with each renewal of its lease, every 5 s."""
 
 
 def worker_task(

@@ -132,17 +132,11 @@ class Watch(Stack):
 
     def _of_dispatcher(self, dispatcher: Dispatcher) -> list[cloudwatch.Alarm]:
         page, beside = dispatcher.page, dispatcher.beside
-        rate = cloudwatch.MathExpression(
-            expression="IF(calls > 20, 100 * errors / calls, 0)",
-            label="Errors in percent",
-            period=_FIVE,
-            using_metrics={
-                "errors": page.metric_errors(period=_FIVE),
-                "calls": page.metric_invocations(period=_FIVE),
-            },
-        )
+        failed = page.metric("Url5xxCount", statistic="Sum", period=_FIVE)
         return [
-            self._alarm("ErrorRate", rate, over=5, says="More than 5 % of the requests fail", periods=2),
+            self._alarm(
+                "ErrorRate", failed, over=5, says="More than 5 requests in 5 minutes failed", periods=2
+            ),
             self._alarm(
                 "SweepFails", beside.metric_errors(period=_FIVE), over=2, says="Sweep or replies fail"
             ),

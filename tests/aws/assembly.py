@@ -13,7 +13,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -32,11 +32,22 @@ Resource = dict[str, Any]
 def cdk_python() -> Path:
     """The interpreter that has CDK. Skips the test without it; under CI=true fails instead."""
     if not PYTHON.exists():
-        reason = "no environment with CDK: run ./scripts/synth --install"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        _missing("no environment with CDK: run ./scripts/synth --install")
     return PYTHON
+
+
+def _missing(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def cdk_command() -> str:
+    """CDK's own command as it is pinned. Skips the test without it; under CI=true fails instead."""
+    path = ROOT / "cdk" / "node_modules" / "aws-cdk" / "bin" / "cdk"
+    if not path.exists():
+        _missing("CDK's command is not installed: run ./scripts/synth --install")
+    return str(path)
 
 
 def node_path() -> str:

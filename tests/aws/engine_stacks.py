@@ -1,10 +1,8 @@
 """The stacks deployed to the embedded engine through its CloudFormation, one after the other.
 
-All is deployed as it is synthesized but what ``UNKNOWN`` names; what the engine then has is asked of it.
+All is deployed as it is synthesized; what the engine then has is asked of it.
 """
 
-import json
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -16,8 +14,6 @@ SERVICES = (
     "sqs,dynamodb,sts,cloudformation,iam,ec2,ecs,ecr,secretsmanager,lambda,logs,events,cloudwatch,monitoring,"
     "sns,ssm,s3,efs,budgets"
 )
-UNKNOWN = {"BranchlineWatch": ("ErrorRate",)}
-"""Resources that the engine's CloudFormation refuses: an alarm over an expression of metrics."""
 _DONE = ("CREATE_COMPLETE", "ROLLBACK_COMPLETE", "CREATE_FAILED", "ROLLBACK_FAILED")
 
 
@@ -39,13 +35,13 @@ class Cloud:
 
     def deploy(self, assembly: Assembly) -> dict[str, int]:
         """Deploy all stacks; how many resources each has now. Fails with the engine's own words."""
-        return {name: self._deploy(name, assembly.folder) for name in STACKS}
+        return {name: self.deploy_one(name, assembly) for name in STACKS}
 
-    def _deploy(self, name: str, folder: Path) -> int:
-        body = _known(name, json.loads((folder / f"{name}.template.json").read_text()))
+    def deploy_one(self, name: str, assembly: Assembly) -> int:
+        """Deploy one stack."""
         formation = self.client("cloudformation")
         formation.create_stack(
-            StackName=name, TemplateBody=json.dumps(body), Capabilities=["CAPABILITY_NAMED_IAM"]
+            StackName=name, TemplateBody=assembly.texts[name], Capabilities=["CAPABILITY_NAMED_IAM"]
         )
         status = wait_until(lambda: self._ended(name), seconds=60)
         assert status == "CREATE_COMPLETE", self._told(name)
@@ -70,20 +66,3 @@ class Cloud:
                 return next(e["Value"] for e in exports if e["Name"] == export)
         assert isinstance(value, str), value
         return value
-
-
-def _known(name: str, body: dict[str, Any]) -> dict[str, Any]:
-    left_out = [k for k in body["Resources"] if k.startswith(UNKNOWN.get(name, ("\0",)))]
-    assert len(left_out) == len(UNKNOWN.get(name, ()))
-    for key in left_out:
-        del body["Resources"][key]
-    return _without(body, left_out)
-
-
-def _without(value: Any, names: list[str]) -> Any:
-    """What is left refers to nothing that is gone."""
-    if isinstance(value, dict):
-        if set(map(str, value.get("Fn::GetAtt", ()))) & set(names):
-            return f"arn:aws:cloudwatch:{REGION}:000000000000:alarm:left-out"
-        return {k: _without(v, names) for k, v in value.items()}
-    return [_without(v, names) for v in value] if isinstance(value, list) else value

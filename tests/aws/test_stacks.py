@@ -16,6 +16,7 @@ GIVEN = {
     *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "NET_BIND_SERVICE"),
     *("NET_RAW", "SETFCAP", "SETPCAP", "SYS_CHROOT"),
 }
+MOUNTED = {"workspace": "/workspace", "tmp": "/tmp", "run": "/run/branchline"}
 UNNAMED = {"ecr:GetAuthorizationToken", "sqs:ListQueues", "ecs:ListTasks"}
 """Actions for which AWS knows no resource."""
 
@@ -85,6 +86,7 @@ def test_the_shared_disk_is_reached_by_workers_alone_and_over_tls(full: Assembly
 
 
 def test_queues_take_nothing_in_clear(plain: Assembly) -> None:
+    assert len(plain.of("SQS::QueuePolicy")) == len(plain.of("SQS::Queue")) == 2
     for policy in plain.of("SQS::QueuePolicy"):
         (refusal,) = policy["PolicyDocument"]["Statement"]
         assert refusal["Effect"] == "Deny"
@@ -192,7 +194,8 @@ def test_the_container_is_hardened_as_far_as_fargate_goes(either: Assembly) -> N
     assert found["LinuxParameters"]["InitProcessEnabled"] is False
     assert found["StopTimeout"] == 110
     assert found["HealthCheck"]["Retries"] == 3
-    assert {m["ContainerPath"] for m in found["MountPoints"]} == {"/workspace", "/tmp", "/run/branchline"}
+    assert MOUNTED["run"] in found["HealthCheck"]["Command"][1]
+    assert {m["SourceVolume"]: m["ContainerPath"] for m in found["MountPoints"]} == MOUNTED
     assert "Privileged" not in found
 
 
