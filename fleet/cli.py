@@ -23,6 +23,7 @@ from fleet import redrive_replies as replies
 from fleet import simulate as simulated
 from fleet.change import ThreadName
 from fleet.client import Client
+from fleet.deploy import cli as deploying
 from fleet.problem import FAILED, USAGE, Problem
 from fleet.render import Transcript, is_final
 from fleet.screen import Screen
@@ -154,6 +155,8 @@ def stop(thread: ThreadName, as_json: AsJson = False) -> None:
 
 app.command()(change.rename)
 app.command()(change.delete)
+app.command()(deploying.deploy)
+app.command()(deploying.destroy)
 
 
 @app.command(

@@ -1,0 +1,231 @@
+"""What ``deploy`` and ``destroy`` ask of AWS themselves; the stacks are CloudFormation's business.
+
+Every method raises ``Problem`` with one sentence. Credentials, region and ``AWS_ENDPOINT_URL`` are boto's own
+business and are read by it. Shows nothing and decides nothing.
+"""
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import aioboto3
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+
+from cdk import settings as names
+from fleet.problem import FAILED, USAGE, Problem
+
+BOOTSTRAP = "/cdk-bootstrap/hnb659fds/version"
+FILLED = "branchline:filled"
+"""Tag of a secret that holds what a person gave, and not what AWS made up."""
+_NO_CREDENTIALS = (
+    "there are no AWS credentials: sign in (`aws sso login`, or AWS_PROFILE, or AWS_ACCESS_KEY_ID)"
+    " and try again."
+)
+_NO_REGION = "there is no AWS region: set AWS_REGION, such as eu-central-1, and try again."
+_GONE = {"ResourceNotFoundException", "ParameterNotFound", "ValidationError", "RepositoryNotFoundException"}
+_GONE |= {"ImageNotFoundException", "ClusterNotFoundException", "NoSuchEntity", "NoSuchEntityException"}
+
+
+class Cloud:
+    """One account in one region."""
+
+    def __init__(self, *, region: str | None = None) -> None:
+        self._session = aioboto3.Session(region_name=region)
+
+    @property
+    def region(self) -> str:
+        """Where everything is. Raises Problem when nobody has said it."""
+        if self._session.region_name is None:
+            raise Problem(_NO_REGION, code=USAGE)
+        return str(self._session.region_name)
+
+    async def account(self) -> str:
+        """The account's number."""
+        async with self._client("sts") as sts:
+            with _translated("who you are"):
+                return str((await sts.get_caller_identity())["Account"])
+
+    async def bootstrapped(self) -> bool:
+        """Whether CDK can upload here."""
+        async with self._client("ssm") as ssm:
+            with _translated("whether CDK was prepared"):
+                try:
+                    return bool((await ssm.get_parameter(Name=BOOTSTRAP))["Parameter"]["Value"])
+                except ClientError as error:
+                    return _false_if_gone(error)
+
+    async def output(self, stack: str, key: str) -> str | None:
+        """One output of a stack; None without the stack."""
+        async with self._client("cloudformation") as formation:
+            with _translated(f"about the stack {stack}"):
+                try:
+                    (found,) = (await formation.describe_stacks(StackName=stack))["Stacks"]
+                except ClientError as error:
+                    _false_if_gone(error)
+                    return None
+        outputs = {o["OutputKey"]: o["OutputValue"] for o in found.get("Outputs", [])}
+        return outputs.get(key)
+
+    async def has_stack(self, stack: str) -> bool:
+        """Whether the stack is there."""
+        async with self._client("cloudformation") as formation:
+            with _translated(f"about the stack {stack}"):
+                try:
+                    found = (await formation.describe_stacks(StackName=stack))["Stacks"]
+                except ClientError as error:
+                    return _false_if_gone(error)
+        return any(s["StackStatus"] != "DELETE_COMPLETE" for s in found)
+
+    async def delete_stack(self, stack: str) -> None:
+        """Delete a stack and wait until it is gone."""
+        async with self._client("cloudformation") as formation:
+            with _translated(f"to delete the stack {stack}"):
+                await formation.delete_stack(StackName=stack)
+                waiter = formation.get_waiter("stack_delete_complete")
+                await waiter.wait(StackName=stack, WaiterConfig={"Delay": 5, "MaxAttempts": 240})
+
+    # ------------------------------------------------------------ secrets
+
+    async def secret(self, name: str) -> str:
+        """What a secret holds."""
+        async with self._client("secretsmanager") as secrets:
+            with _translated(f"for the secret {name}"):
+                return str((await secrets.get_secret_value(SecretId=name))["SecretString"])
+
+    async def is_filled(self, name: str) -> bool:
+        """Whether somebody has put something into a secret."""
+        async with self._client("secretsmanager") as secrets:
+            with _translated(f"about the secret {name}"):
+                try:
+                    tags = (await secrets.describe_secret(SecretId=name)).get("Tags", [])
+                except ClientError as error:
+                    return _false_if_gone(error)
+        return any(tag["Key"] == FILLED for tag in tags)
+
+    async def fill(self, name: str, value: str) -> None:
+        """Put a value into a secret."""
+        async with self._client("secretsmanager") as secrets:
+            with _translated(f"to fill the secret {name}"):
+                await secrets.put_secret_value(SecretId=name, SecretString=value)
+                await secrets.tag_resource(SecretId=name, Tags=[{"Key": FILLED, "Value": "yes"}])
+
+    async def merge(self, name: str, values: dict[str, str]) -> list[str]:
+        """Put variables into a secret that is a JSON object; which of them are new or other than before."""
+        before = json.loads(await self.secret(name))
+        changed = sorted(k for k, v in values.items() if before.get(k) != v)
+        if changed:
+            await self.fill(name, json.dumps({**before, **values}))
+        return changed
+
+    # ------------------------------------------------------------ images
+
+    async def has_image(self, tag: str) -> bool:
+        """Whether the repository has an image of this tag."""
+        async with self._client("ecr") as ecr:
+            with _translated("about the images"):
+                try:
+                    found = await ecr.describe_images(
+                        repositoryName=names.REPOSITORY, imageIds=[{"imageTag": tag}]
+                    )
+                except ClientError as error:
+                    return _false_if_gone(error)
+        return bool(found["imageDetails"])
+
+    async def registry_password(self) -> str:
+        """The password of the user ``AWS`` for the next hours."""
+        async with self._client("ecr") as ecr:
+            with _translated("for a password of the registry"):
+                (data,) = (await ecr.get_authorization_token())["authorizationData"]
+        return base64.b64decode(data["authorizationToken"]).decode().partition(":")[2]
+
+    async def delete_images(self) -> None:
+        """Delete the repository with its images, if there is one."""
+        async with self._client("ecr") as ecr:
+            with _translated("to delete the images"):
+                try:
+                    await ecr.delete_repository(repositoryName=names.REPOSITORY, force=True)
+                except ClientError as error:
+                    _false_if_gone(error)
+
+    # ------------------------------------------------------------ what the dispatcher has made
+
+    async def tasks(self) -> list[str]:
+        """The tasks of all workers that run or start."""
+        async with self._client("ecs") as ecs:
+            with _translated("about the workers"):
+                try:
+                    listed = await ecs.list_tasks(cluster=names.CLUSTER, family=names.TASK)
+                except ClientError as error:
+                    _false_if_gone(error)
+                    return []
+        return [str(arn) for arn in listed["taskArns"]]
+
+    async def stop_task(self, task: str) -> None:
+        """Ask a worker to save its work and leave."""
+        async with self._client("ecs") as ecs:
+            with _translated("to stop a worker"):
+                await ecs.stop_task(cluster=names.CLUSTER, task=task, reason="branchline destroy")
+
+    async def delete_roles(self) -> int:
+        """Delete the roles of workers; how many there were. The boundary cannot be deleted before them."""
+        async with self._client("iam") as iam:
+            with _translated("to delete the workers' roles"):
+                pages = iam.get_paginator("list_roles").paginate(PathPrefix=names.WORKER_ROLES)
+                roles = [role["RoleName"] async for page in pages for role in page["Roles"]]
+                for role in roles:
+                    for policy in (await iam.list_role_policies(RoleName=role))["PolicyNames"]:
+                        await iam.delete_role_policy(RoleName=role, PolicyName=policy)
+                    await iam.delete_role(RoleName=role)
+        return len(roles)
+
+    async def delete_queues(self) -> int:
+        """Delete all queues of the product; how many there were."""
+        async with self._client("sqs") as sqs:
+            with _translated("to delete the queues"):
+                pages = sqs.get_paginator("list_queues").paginate(QueueNamePrefix=names.QUEUES)
+                urls = [url async for page in pages for url in page.get("QueueUrls", [])]
+                for url in urls:
+                    await sqs.delete_queue(QueueUrl=url)
+        return len(urls)
+
+    async def delete_table(self) -> None:
+        """Delete the records, for good; the stack only lets go of them."""
+        async with self._client("dynamodb") as dynamodb:
+            with _translated("to delete the table"):
+                try:
+                    await dynamodb.update_table(TableName=names.TABLE, DeletionProtectionEnabled=False)
+                    await dynamodb.delete_table(TableName=names.TABLE)
+                except ClientError as error:
+                    _false_if_gone(error)
+
+    @asynccontextmanager
+    async def _client(self, name: str) -> AsyncIterator[Any]:
+        _ = self.region
+        async with self._session.client(name) as client:  # type: ignore[call-overload]
+            yield client
+
+
+def _false_if_gone(error: ClientError) -> bool:
+    """False for what AWS says about something that is not there; raises everything else again."""
+    if error.response.get("Error", {}).get("Code") in _GONE:
+        return False
+    raise error
+
+
+@contextmanager
+def _translated(what: str) -> Any:
+    try:
+        yield
+    except NoCredentialsError:
+        raise Problem(_NO_CREDENTIALS, code=USAGE) from None
+    except NoRegionError:
+        raise Problem(_NO_REGION, code=USAGE) from None
+    except ClientError as error:
+        told = error.response.get("Error", {})
+        raise Problem(
+            f"AWS was asked {what} and said {told.get('Code')}: {told.get('Message')}.", code=FAILED
+        ) from error
+    except BotoCoreError as error:
+        raise Problem(f"AWS could not be asked {what}: {error}.", code=FAILED) from error

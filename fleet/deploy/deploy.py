@@ -1,0 +1,268 @@
+"""``branchline deploy``: from a checkout to a page in AWS, the first time and for each upgrade.
+
+What is kept (records, secrets, images) is made first, then what refers to it; so an upgrade pushes its image
+before anything names it. A step that failed is repeated by repeating the command: what is done already is
+found done.
+"""
+
+import asyncio
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from cdk import cost
+from cdk import settings as names
+from contracts.config import FleetConfig
+from dispatcher.signin_records import digest
+from fleet.deploy import parts
+from fleet.deploy.cloud import Cloud
+from fleet.deploy.parts import Tools
+from fleet.deploy.steps import Say, Step, run
+from fleet.problem import FAILED, USAGE, Problem
+from fleet.settings import ROOT
+
+DATA = "BranchlineData"
+WORKERS, DISPATCHER, WATCH = "BranchlineWorkers", "BranchlineDispatcher", "BranchlineWatch"
+_TOKEN_HASH = "BRANCHLINE_OPERATOR_TOKEN_HASH"  # noqa: S105 - a name
+PAGE_SECONDS = 180.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where it goes, and what is there already."""
+
+    account: str
+    region: str
+    has_image: bool = False
+    has_key: bool = False
+    has_token: bool = False
+
+    @property
+    def registry(self) -> str:
+        """The host of this account's images."""
+        return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
+
+
+async def look(cloud: Cloud, *, tag: str, bootstrap: bool) -> Place:
+    """Ask the account. Raises Problem without credentials or region, or when CDK was never prepared."""
+    account = await cloud.account()
+    if not bootstrap and not await cloud.bootstrapped():
+        raise Problem(
+            f"CDK was never prepared in account {account}, {cloud.region}: run this once with --bootstrap"
+            " (it makes a bucket and roles that CDK uploads with).",
+            code=USAGE,
+        )
+    return Place(
+        account=account,
+        region=cloud.region,
+        has_image=await cloud.has_image(tag),
+        has_key=await cloud.is_filled(names.MODEL_SECRET),
+        has_token=await cloud.is_filled(names.GITHUB_SECRET),
+    )
+
+
+class Deployment:
+    """The steps. ``keys``: variables that go into Secrets Manager; ``config``: the file with projects and
+    users."""
+
+    def __init__(
+        self,
+        *,
+        settings: names.AwsSettings,
+        place: Place,
+        tools: Tools,
+        cloud: Cloud,
+        config: Path,
+        home: Path,
+        tag: str,
+        keys: dict[str, str],
+        bootstrap: bool = False,
+        wait: float = PAGE_SECONDS,
+    ) -> None:
+        self.settings, self.place, self.tools, self.cloud = settings, place, tools, cloud
+        self.config, self.home, self.tag, self.keys = config, home / "deploy", tag, keys
+        self.bootstrap, self.wait = bootstrap, wait
+        self.url = ""
+
+    @property
+    def image(self) -> str:
+        """The image's whole name."""
+        return f"{self.place.registry}/{names.REPOSITORY}:{self.tag}"
+
+    def steps(self) -> list[Step]:
+        """All of them, in order."""
+        rest = (WORKERS, DISPATCHER, *((WATCH,) if self.settings.watch else ()))
+        return [
+            *([self._prepare()] if self.bootstrap else []),
+            *([] if self.place.has_image else [self._build()]),
+            *self._asset(),
+            self._synth(),
+            self._cdk("make what is kept: table, queues, secrets, images", DATA),
+            Step(says="put keys into Secrets Manager", do=self._fill),
+            *([] if self.place.has_image else [self._login(), self._push()]),
+            self._cdk("make the rest: network, dispatcher, alarms", *rest),
+            Step(says="wait for the page", do=self._wait),
+            *(
+                []
+                if self.settings.login == "github"
+                else [Step(says="make the first account", do=self._welcome)]
+            ),
+        ]
+
+    # ------------------------------------------------------------ processes
+
+    def _prepare(self) -> Step:
+        where = f"aws://{self.place.account}/{self.place.region}"
+        return Step(
+            says="prepare the account for CDK", argv=(self.tools.cdk, "bootstrap", where), env=self.tools.env
+        )
+
+    def _build(self) -> Step:
+        file = str(ROOT / "container" / "Containerfile")
+        argv = (self.tools.engine, "build", "--platform", "linux/arm64", "--file", file, "--tag", self.image)
+        hint = (
+            "see the lines above; a machine that is not ARM needs emulation, once:"
+            " docker run --privileged --rm tonistiigi/binfmt --install arm64"
+        )
+        return Step(says="build the worker's image for arm64", argv=(*argv, str(ROOT)), hint=hint)
+
+    def _asset(self) -> list[Step]:
+        packages, out = self.home / "packages", self.home / "dispatcher.zip"
+        return [
+            Step(
+                says="fetch the dispatcher's packages for arm64",
+                argv=parts.packages_argv(self.tools, folder=packages),
+            ),
+            Step(
+                says="pack the dispatcher",
+                argv=parts.asset_argv(self.tools, packages=packages, out=out),
+                hint="see the lines above; ./scripts/page builds the page that it wants",
+            ),
+        ]
+
+    def _synth(self) -> Step:
+        folder = parts.put_config(self.config, folder=self.home / "config")
+        where = ("--account", self.place.account, "--region", self.place.region)
+        what = (
+            "--asset",
+            str(self.home / "dispatcher.zip"),
+            "--config",
+            str(folder),
+            "--image-tag",
+            self.tag,
+        )
+        argv = (self.tools.cdk_python, "-m", "cdk.app", "--out", str(self.home / "cdk.out"), *what, *where)
+        return Step(says="write the stacks", argv=argv, env=self.tools.env)
+
+    def _cdk(self, says: str, *stacks: str) -> Step:
+        fixed = ("--app", str(self.home / "cdk.out"), "--require-approval", "never", "--no-notices")
+        argv = (self.tools.cdk, "deploy", *stacks, "--exclusively", *fixed)
+        hint = "see the lines above; CloudFormation has put back what it changed"
+        return Step(says=says, argv=argv, env=self.tools.env, hint=hint)
+
+    def _login(self) -> Step:
+        return Step(says="sign in to the registry", do=self._sign_in)
+
+    def _push(self) -> Step:
+        return Step(says="push the worker's image", argv=(self.tools.engine, "push", self.image))
+
+    async def _sign_in(self) -> None:
+        argv = (self.tools.engine, "login", "--username", "AWS", "--password-stdin", self.place.registry)
+        step = Step(says="sign in to the registry", argv=argv)
+        await run(step, cwd=ROOT, stdin=await self.cloud.registry_password())
+
+    # ------------------------------------------------------------ our own
+
+    async def _fill(self) -> str:
+        """The model's key, GitHub's token, the dispatcher's variables, the hash of the operator's token."""
+        told = []
+        for variable, secret in self._of_workers().items():
+            if variable in self.keys:
+                await self.cloud.fill(secret, self.keys[variable])
+                told.append(f"{variable} into {secret}")
+        token = await self.cloud.secret(names.OPERATOR_SECRET)
+        values = {**parts.own_secrets(self.keys), _TOKEN_HASH: digest(token)}
+        changed = await self.cloud.merge(names.DISPATCHER_SECRET, values)
+        told += [f"{name} into {names.DISPATCHER_SECRET}" for name in changed]
+        return ", ".join(told) or "all there already"
+
+    def _of_workers(self) -> dict[str, str]:
+        github = {"GITHUB_TOKEN": names.GITHUB_SECRET} if self.settings.github_secret else {}
+        return {self.settings.model_key: names.MODEL_SECRET, **github}
+
+    async def _wait(self) -> str:
+        own = self.settings.environment.get("BRANCHLINE_PUBLIC_URL")
+        url = own or await self.cloud.output(DISPATCHER, "Url")
+        if url is None:
+            raise Problem(f"the stack {DISPATCHER} has no address: deploy again.", code=FAILED)
+        self.url = url.rstrip("/")
+        await wait_for_page(self.url, seconds=self.wait)
+        return self.url
+
+    async def _welcome(self) -> str:
+        user = first_user(parts.checked_config(self.config))
+        token = await self.cloud.secret(names.OPERATOR_SECRET)
+        password = await make_account(self.url, user=user, token=token)
+        if password is None:
+            return f"{user} has one already"
+        return f"{user} signs in with the password {password}"
+
+
+async def wait_for_page(url: str, *, seconds: float = PAGE_SECONDS) -> None:
+    """Until the dispatcher answers. Raises Problem when it does not."""
+    deadline = time.monotonic() + seconds
+    said = "nothing"
+    async with httpx.AsyncClient(timeout=30) as http:
+        while time.monotonic() < deadline:
+            try:
+                answer = await http.get(f"{url}/healthz")
+            except httpx.HTTPError as error:
+                said = type(error).__name__
+            else:
+                if answer.status_code == httpx.codes.OK:
+                    return
+                said = str(answer.status_code)
+            await asyncio.sleep(1)
+    raise Problem(
+        f"{url}/healthz does not answer ({said}): look into the log group /branchline/dispatcher.",
+        code=FAILED,
+    )
+
+
+async def make_account(url: str, *, user: str, token: str) -> str | None:
+    """Make an account with a password of chance; the password, or None when the user has an account."""
+    password = secrets.token_urlsafe(15)
+    async with httpx.AsyncClient(timeout=30, headers={"authorization": f"Bearer {token}"}) as http:
+        try:
+            there = await http.get(f"{url}/v1/accounts")
+            known = {a["user"] for a in there.raise_for_status().json()["accounts"]}
+            if user in known:
+                return None
+            made = await http.post(f"{url}/v1/accounts", json={"user": user, "password": password})
+            made.raise_for_status()
+        except httpx.HTTPError as error:
+            raise Problem(
+                f"the account of {user} could not be made ({error}): try again in a minute, the dispatcher"
+                " reads its secrets when it starts.",
+                code=FAILED,
+            ) from error
+    return password
+
+
+def first_user(config: FleetConfig) -> str:
+    """Who gets the first account: an operator, if the file names one."""
+    operators = [name for name, user in config.user.items() if user.operator]
+    return (operators or list(config.user))[0]
+
+
+def announce(settings: names.AwsSettings, place: Place, *, say: Say) -> None:
+    """What is about to happen, and what it costs."""
+    still = next(line for line in cost.bill(1, settings=settings) if line.formula == "fixed")
+    hour = cost.worker_hour(settings, cost.Prices())
+    say(f"account {place.account}, region {place.region}")
+    say(
+        f"about ${still.dollars:.2f} a month, and ${hour:.3f} an hour for each worker that runs (docs/aws.md)"
+    )

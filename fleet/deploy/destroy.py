@@ -1,0 +1,71 @@
+"""``branchline destroy``: what runs and costs goes; what cannot be made again stays, or is asked for."""
+
+import asyncio
+import time
+
+from cdk import settings as names
+from fleet.deploy.cloud import Cloud
+from fleet.deploy.deploy import DATA, DISPATCHER, WATCH, WORKERS
+from fleet.deploy.steps import Step
+from fleet.problem import FAILED, Problem
+
+KEPT = (
+    f"kept: the stack {DATA} with the table {names.TABLE}, the queues {names.QUEUES}*, the secrets and the"
+    " images (about $1.40 a month);",
+    "`branchline deploy` goes on with all of it, `branchline destroy --everything` deletes it for good.",
+    "Kept in any case: the branches in your repositories, CDK's own stack CDKToolkit, and with"
+    ' workspace = "efs" the file system.',
+)
+_LEAVE_SECONDS = names.STOP_SECONDS + 60.0
+
+
+class Removal:
+    """The steps. ``everything``: the records as well."""
+
+    def __init__(self, *, cloud: Cloud, everything: bool, leave_seconds: float = _LEAVE_SECONDS) -> None:
+        self.cloud, self.everything, self.leave_seconds = cloud, everything, leave_seconds
+
+    def steps(self) -> list[Step]:
+        """The dispatcher goes first: it would start workers again. Their roles go before their wall."""
+        return [
+            self._delete(WATCH),
+            self._delete(DISPATCHER),
+            Step(says="let workers save their work and leave", do=self._stop),
+            Step(says="delete the workers' roles", do=self._roles),
+            self._delete(WORKERS),
+            *(self._all() if self.everything else ()),
+        ]
+
+    def _all(self) -> tuple[Step, ...]:
+        return (
+            Step(says="delete the images", do=self.cloud.delete_images),
+            self._delete(DATA),
+            Step(says="delete the queues", do=self._queues),
+            Step(says="delete the records", do=self.cloud.delete_table),
+        )
+
+    def _delete(self, stack: str) -> Step:
+        async def go() -> str:
+            if not await self.cloud.has_stack(stack):
+                return "it is not there"
+            await self.cloud.delete_stack(stack)
+            return "deleted"
+
+        return Step(says=f"delete the stack {stack}", do=go)
+
+    async def _stop(self) -> str:
+        tasks = await self.cloud.tasks()
+        for task in tasks:
+            await self.cloud.stop_task(task)
+        deadline = time.monotonic() + self.leave_seconds
+        while left := await self.cloud.tasks():
+            if time.monotonic() > deadline:
+                raise Problem(f"{len(left)} workers do not leave: look at them in ECS.", code=FAILED)
+            await asyncio.sleep(2)
+        return f"{len(tasks)} left" if tasks else "none runs"
+
+    async def _roles(self) -> str:
+        return f"{await self.cloud.delete_roles()} roles"
+
+    async def _queues(self) -> str:
+        return f"{await self.cloud.delete_queues()} queues"

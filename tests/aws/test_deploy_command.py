@@ -1,0 +1,232 @@
+"""``branchline deploy`` and ``destroy`` against the embedded engine's cloud.
+
+Docker and pip are stand-ins that note what they are asked, and what synthesizes hands out what was made
+before. Everything else is done: the pinned command of CDK prepares the account, uploads and deploys, and
+secrets, stacks, roles, the page and the account are real requests.
+"""
+
+import asyncio
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cdk import settings as names
+from dispatcher.signin_records import digest
+from fleet.deploy.cloud import BOOTSTRAP, FILLED
+from fleet.deploy.deploy import make_account
+from tests.aws.assembly import ROOT, SECONDS, STACKS, Assembly, cdk_command, node_path
+from tests.aws.engine_stacks import SERVICES, Cloud
+from tests.aws.open_engine import open_engine
+from tests.fakes.dispatcher import running_dispatcher
+from tests.fakes.engine import REGION, fresh_account, running_engine
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS)]
+
+CONFIG = """
+[project.site]
+repo = "https://example.invalid/site.git"
+[user.mona]
+projects = ["site"]
+operator = true
+"""
+
+
+class Lab:
+    """A folder with stand-ins, and the command run in it."""
+
+    def __init__(self, cloud: Cloud, folder: Path, assembly: Assembly, *, cdk: str | None = None) -> None:
+        self.cloud, self.folder, self.assembly = cloud, folder, assembly
+        self.notes = folder / "notes"
+        (folder / "branchline.toml").write_text(CONFIG)
+        self.env = {
+            **{k: os.environ[k] for k in ("HOME", "LANG", "TMPDIR") if k in os.environ},
+            "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "BRANCHLINE_HOME": str(folder / "home"),
+            "AWS_ENDPOINT_URL": cloud.url,
+            "AWS_ACCESS_KEY_ID": cloud.account,
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "BRANCHLINE_DEPLOY_TOOLS": json.dumps(self._tools() | ({"cdk": cdk} if cdk else {})),
+            "ANTHROPIC_API_KEY": "sk-of-mona",
+            "SLACK_BOT_TOKEN": "xoxb-of-acme",
+        }
+
+    def _tools(self) -> dict[str, str]:
+        where = self.folder / "bin"
+        where.mkdir()
+        found = {}
+        for tool in ("cdk", "cdk-python", "python", "engine"):
+            argv = (
+                sys.executable,
+                "-m",
+                "tests.aws.deploy_standin",
+                str(self.notes),
+                str(self.assembly.folder),
+            )
+            line = shlex.join([*argv, tool])
+            script = where / f"standin-{tool}"
+            script.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {line} "$@"\n')
+            script.chmod(0o755)
+            found[tool.replace("-", "_")] = str(script)
+        return {**found, "path": node_path()}
+
+    def run(self, *arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
+        argv = [sys.executable, "-m", "fleet", *arguments]
+        whole = {k: v for k, v in {**self.env, **env}.items() if v}
+        return subprocess.run(argv, cwd=self.folder, env=whole, capture_output=True, text=True, timeout=300)
+
+    def asked(self, tool: str) -> list[list[str]]:
+        lines = self.notes.read_text().splitlines() if self.notes.exists() else []
+        return [said["given"] for said in map(json.loads, lines) if said["tool"] == tool]
+
+    def secret(self, name: str) -> str:
+        return str(self.cloud.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
+
+
+@pytest.fixture
+def lab(plain: Assembly, tmp_path: Path) -> Iterator[Lab]:
+    state = tmp_path / "engine"
+    state.mkdir()
+    with running_engine(state, 0, "--services", SERVICES) as engine:
+        yield Lab(Cloud(url=engine.url, account=fresh_account()), tmp_path, plain)
+
+
+@pytest.fixture
+def whole(plain: Assembly, tmp_path: Path) -> Iterator[Lab]:
+    """The same with CDK's own command."""
+    state = tmp_path / "engine"
+    state.mkdir()
+    with open_engine(state) as url:
+        yield Lab(Cloud(url=url, account=fresh_account()), tmp_path, plain, cdk=cdk_command())
+
+
+def prepared(lab: Lab) -> None:
+    lab.cloud.client("ssm").put_parameter(Name=BOOTSTRAP, Value="27", Type="String")
+
+
+def test_a_plan_says_every_step_and_asks_nobody(tmp_path: Path) -> None:
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "BRANCHLINE_HOME": str(tmp_path / "home")}
+    argv = [sys.executable, "-m", "fleet", "deploy", "--plan", "--repo", "https://example.invalid/site.git"]
+    done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout
+    assert "--platform linux/arm64" in said
+    assert said.index("deploy BranchlineData") < said.index("push") < said.index("deploy BranchlineWorkers")
+    assert "make the first account" in said
+    assert not (tmp_path / "branchline.toml").exists(), "a plan leaves nothing behind"
+
+
+def test_what_is_missing_is_said_in_one_sentence(lab: Lab) -> None:
+    nobody = lab.run(
+        "deploy", "--yes", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="", AWS_EC2_METADATA_DISABLED="true"
+    )
+    assert (nobody.returncode, nobody.stderr.count("\n")) == (2, 1)
+    assert "there are no AWS credentials" in nobody.stderr
+    nowhere = lab.run("deploy", "--yes", AWS_REGION="", AWS_DEFAULT_REGION="")
+    assert "there is no AWS region" in nowhere.stderr
+    unprepared = lab.run("deploy", "--yes")
+    assert (unprepared.returncode, unprepared.stderr.count("\n")) == (2, 1)
+    assert "run this once with --bootstrap" in unprepared.stderr
+    prepared(lab)
+    keyless = lab.run("deploy", "--yes", ANTHROPIC_API_KEY="")
+    assert "set ANTHROPIC_API_KEY" in keyless.stderr
+    assert "set GITHUB_TOKEN" in lab.run("deploy", "--yes", BRANCHLINE_AWS_GITHUB_SECRET="true").stderr
+    (lab.folder / "branchline.toml").write_text('github_client_secret = "s"\n' + CONFIG)
+    assert "holds github_client_secret" in lab.run("deploy", "--yes").stderr
+    (lab.folder / "branchline.toml").unlink()
+    assert "name the first project with --repo URL" in lab.run("deploy", "--yes").stderr
+    assert lab.asked("cdk") == [], "nothing was begun"
+
+
+def test_a_step_that_fails_ends_it_with_what_to_do(lab: Lab) -> None:
+    prepared(lab)
+    (lab.folder / "fail").touch()
+    done = lab.run("deploy", "--yes")
+    assert done.returncode == 1
+    assert "build the worker's image for arm64" in done.stderr
+    assert "binfmt" in done.stderr
+    assert lab.asked("cdk") == []
+
+
+def test_from_nothing_to_a_page_with_an_account_and_back(whole: Lab) -> None:
+    nobody = {"BRANCHLINE_AWS_ENVIRONMENT": json.dumps({"BRANCHLINE_PUBLIC_URL": "http://127.0.0.1:1"})}
+    first = whole.run("deploy", "--yes", "--bootstrap", "--wait", "1", **nobody)
+    assert "http://127.0.0.1:1/healthz does not answer" in first.stderr, first.stdout + first.stderr
+    assert "workers cannot push to GitHub yet" in first.stdout
+    assert_deployed(whole, said=first.stdout)
+    # A dispatcher stands where the Lambda would be; it has to know the operator's token.
+    told = {"BRANCHLINE_LOGIN": "accounts", "BRANCHLINE_CONFIG": str(whole.folder / "branchline.toml")}
+    told |= {"BRANCHLINE_OPERATOR_TOKEN_HASH": digest(whole.secret(names.OPERATOR_SECRET))}
+    told |= {"BRANCHLINE_REPO": "", "BRANCHLINE_PROJECT": ""}
+    cloud = whole.cloud
+    with running_dispatcher(cloud.url, account=cloud.account, cwd=whole.folder, **told) as page:
+        public = {"BRANCHLINE_AWS_ENVIRONMENT": json.dumps({"BRANCHLINE_PUBLIC_URL": page.url})}
+        done = whole.run("deploy", "--yes", ANTHROPIC_API_KEY="", **public)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"Branchline is on {page.url}" in done.stdout
+        (line,) = [x for x in done.stdout.splitlines() if "signs in with the password" in x]
+        user, password = line.split()[0], line.split()[-1]
+        signed_in = httpx.post(
+            f"{page.url}/auth/login", json={"user": user, "password": password}, timeout=60
+        )
+        assert (user, signed_in.status_code) == ("mona", 200)
+        token = whole.secret(names.OPERATOR_SECRET)
+        assert asyncio.run(make_account(page.url, user="mona", token=token)) is None, "there is one already"
+    assert_removed(whole)
+
+
+def assert_deployed(lab: Lab, *, said: str) -> None:
+    token = lab.secret(names.OPERATOR_SECRET)
+    assert lab.secret(names.MODEL_SECRET) == "sk-of-mona"
+    told = json.loads(lab.secret(names.DISPATCHER_SECRET))
+    assert told["SLACK_BOT_TOKEN"] == "xoxb-of-acme"
+    assert told["BRANCHLINE_OPERATOR_TOKEN_HASH"] == digest(token)
+    assert len(told["BRANCHLINE_SEAL_KEY"]) == 48, "what was there stays"
+    tags = lab.cloud.client("secretsmanager").describe_secret(SecretId=names.MODEL_SECRET)["Tags"]
+    assert FILLED in {t["Key"] for t in tags}
+    for value in ("sk-of-mona", "xoxb-of-acme", token):
+        assert value not in said
+    build, login, push = lab.asked("engine")[:3]
+    registry = f"{lab.cloud.account}.dkr.ecr.{REGION}.amazonaws.com"
+    assert push[1] == build[build.index("--tag") + 1]
+    assert push[1].startswith(f"{registry}/{names.REPOSITORY}:")
+    assert (login[0], login[-1]) == ("login", registry)
+    assert stacks(lab) == {"CDKToolkit", *STACKS}
+
+
+def assert_removed(lab: Lab) -> None:
+    worker_role(lab)
+    kept = lab.run("destroy", "--yes")
+    assert kept.returncode == 0, kept.stdout + kept.stderr
+    assert "kept: the stack BranchlineData with the table branchline" in kept.stdout
+    assert "1 roles" in kept.stdout
+    assert lab.cloud.client("dynamodb").describe_table(TableName=names.TABLE)["Table"]["ItemCount"] >= 0
+    assert stacks(lab) == {"CDKToolkit", "BranchlineData"}
+    gone = lab.run("destroy", "--yes", "--everything")
+    assert gone.returncode == 0, gone.stdout + gone.stderr
+    assert stacks(lab) == {"CDKToolkit"}
+    assert names.TABLE not in lab.cloud.client("dynamodb").list_tables()["TableNames"]
+    assert lab.cloud.client("sqs").list_queues().get("QueueUrls", []) == []
+
+
+def worker_role(lab: Lab) -> None:
+    """One as the dispatcher makes it."""
+    iam = lab.cloud.client("iam")
+    statement = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.create_role(Path=names.WORKER_ROLES, RoleName="w", AssumeRolePolicyDocument=policy)
+    iam.put_role_policy(RoleName="w", PolicyName="worker", PolicyDocument=policy)
+
+
+def stacks(lab: Lab) -> set[str]:
+    found = lab.cloud.client("cloudformation").describe_stacks()["Stacks"]
+    return {s["StackName"] for s in found if s["StackStatus"] != "DELETE_COMPLETE"}
