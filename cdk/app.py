@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from aws_cdk import App, DefaultStackSynthesizer, Environment, Tags
+from aws_cdk import App, DefaultStackSynthesizer, Tags
 from pydantic import ValidationError
 
 from cdk.data import Data
@@ -25,23 +25,21 @@ DATA, WORKERS, DISPATCHER, WATCH = (
 )
 
 
-def build(
-    *, settings: AwsSettings, code: Code, image_tag: str, out: Path, env: Environment | None = None
-) -> App:
-    """The app with all its stacks; ``app.synth()`` writes them to ``out``. Without ``env`` they fit any
-    account and region."""
+def build(*, settings: AwsSettings, code: Code, image_tag: str, out: Path) -> App:
+    """The app with all its stacks; ``app.synth()`` writes them to ``out``.
+
+    They fit any account and region: for a given one CDK would have to ask the account for its zones.
+    """
     app = App(
         outdir=str(out),
         analytics_reporting=False,
         default_stack_synthesizer=DefaultStackSynthesizer(generate_bootstrap_version_rule=False),
     )
-    data = Data(app, DATA, settings=settings, env=env)
-    workers = Workers(app, WORKERS, settings=settings, data=data, image_tag=image_tag, env=env)
-    dispatcher = Dispatcher(
-        app, DISPATCHER, settings=settings, data=data, workers=workers, code=code, env=env
-    )
+    data = Data(app, DATA, settings=settings)
+    workers = Workers(app, WORKERS, settings=settings, data=data, image_tag=image_tag)
+    dispatcher = Dispatcher(app, DISPATCHER, settings=settings, data=data, workers=workers, code=code)
     if settings.watch:
-        Watch(app, WATCH, settings=settings, data=data, workers=workers, dispatcher=dispatcher, env=env)
+        Watch(app, WATCH, settings=settings, data=data, workers=workers, dispatcher=dispatcher)
     Tags.of(app).add("product", "branchline")
     return app
 
@@ -54,9 +52,8 @@ def main(given: Sequence[str] | None = None) -> int:
     except (ValidationError, ValueError) as error:
         print(f"cdk: {error}")
         return 2
-    env = Environment(account=wanted.account, region=wanted.region) if wanted.account else None
     code = Code(asset=wanted.asset, config=wanted.config)
-    app = build(settings=settings, code=code, image_tag=wanted.image_tag, out=wanted.out, env=env)
+    app = build(settings=settings, code=code, image_tag=wanted.image_tag, out=wanted.out)
     if wanted.nag:
         checks(app)
     app.synth()
@@ -69,8 +66,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--asset", type=Path, required=True, help="the dispatcher's zip, or a folder")
     parser.add_argument("--config", type=Path, help="folder that holds branchline.toml alone")
     parser.add_argument("--image-tag", default="none", help="tag of the worker's image")
-    parser.add_argument("--account", help="account number; without it for any")
-    parser.add_argument("--region", help="region; with --account")
     parser.add_argument("--nag", action="store_true", help="check with cdk-nag; findings fail")
     return parser
 

@@ -4,7 +4,7 @@ Nothing in here computes, and nothing in here is thrown away by accident. The qu
 here: the dispatcher makes them at first contact.
 """
 
-from aws_cdk import Duration, Environment, RemovalPolicy, Stack
+from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_secretsmanager as secrets
@@ -25,10 +25,8 @@ class Data(Stack):
     """``table``, ``replies``, ``replies_dead``, ``images`` and the secrets ``model``, ``github``,
     ``dispatcher``, ``operator``."""
 
-    def __init__(
-        self, scope: Construct, name: str, *, settings: names.AwsSettings, env: Environment | None = None
-    ) -> None:
-        super().__init__(scope, name, env=env, description="Branchline: records, queues, secrets, images")
+    def __init__(self, scope: Construct, name: str, *, settings: names.AwsSettings) -> None:
+        super().__init__(scope, name, description="Branchline: records, queues, secrets, images")
         self.table = self._table()
         self.replies_dead = self._queue("RepliesDead", name=REPLIES_DEAD, dead=None)
         self.replies = self._queue("Replies", name=REPLIES_QUEUE, dead=self.replies_dead)

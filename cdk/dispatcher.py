@@ -7,7 +7,7 @@ it), while an answer that streams events runs for minutes; and streams cannot us
 from dataclasses import dataclass
 from pathlib import Path
 
-from aws_cdk import CfnOutput, Duration, Environment, RemovalPolicy, Stack
+from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -50,11 +50,8 @@ class Dispatcher(Stack):
         data: Data,
         workers: Workers,
         code: Code,
-        env: Environment | None = None,
     ) -> None:
-        super().__init__(
-            scope, name, env=env, description="Branchline: requests in, replies out, workers woken"
-        )
+        super().__init__(scope, name, description="Branchline: requests in, replies out, workers woken")
         self.settings = settings
         self._code = lambda_.Code.from_asset(str(code.asset))
         self._layers = self._config(code.config)

@@ -105,7 +105,9 @@ class AwsSettings(BaseSettings):
         default=None, pattern=r"^[^@\s]+@[^@\s]+$", description="Who is told of alarms."
     )
     budget_dollars: float | None = Field(
-        default=None, gt=0, description="Dollars a month after which `alarm_email` is told."
+        default=None,
+        gt=0,
+        description="Dollars a month of the whole account after which `alarm_email` is told.",
     )
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ What only the product knows (work that nobody takes up, dead letters of workers,
 are not known here) is counted from its log lines; a test compares the words with the code that writes them.
 """
 
-from aws_cdk import CfnOutput, Duration, Environment, Stack
+from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_budgets as budgets
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
@@ -44,9 +44,8 @@ class Watch(Stack):
         data: Data,
         workers: Workers,
         dispatcher: Dispatcher,
-        env: Environment | None = None,
     ) -> None:
-        super().__init__(scope, name, env=env, description="Branchline: alarms, dashboard, budget")
+        super().__init__(scope, name, description="Branchline: alarms, dashboard, budget")
         self.settings = settings
         self.topic = self._topic()
         seen = {
@@ -196,7 +195,7 @@ class Watch(Stack):
                 budget_type="COST",
                 time_unit="MONTHLY",
                 budget_limit=spend,
-                cost_filters={"TagKeyValue": ["user:product$branchline"]},
+                # Of the whole account: by a tag it would say nothing until somebody activates the tag.
             ),
             notifications_with_subscribers=[
                 budgets.CfnBudget.NotificationWithSubscribersProperty(

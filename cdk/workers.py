@@ -4,7 +4,7 @@ worker is an instance of, and the wall around the roles that the dispatcher make
 A worker's own role is not here: it is made at first contact, and may do no more than ``boundary`` says.
 """
 
-from aws_cdk import CfnOutput, Environment, RemovalPolicy, Stack
+from aws_cdk import CfnOutput, RemovalPolicy, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
@@ -41,9 +41,8 @@ class Workers(Stack):
         settings: names.AwsSettings,
         data: Data,
         image_tag: str,
-        env: Environment | None = None,
     ) -> None:
-        super().__init__(scope, name, env=env, description="Branchline: where workers run")
+        super().__init__(scope, name, description="Branchline: where workers run")
         self.settings = settings
         self.network = self._network()
         self.guard = self._guard()
@@ -51,7 +50,6 @@ class Workers(Stack):
             self,
             "Cluster",
             cluster_name=names.CLUSTER,
-            capacity_providers=["FARGATE", "FARGATE_SPOT"],
             cluster_settings=[
                 # It costs by the metric; what matters is seen in the logs and in the usage of Fargate.
                 ecs.CfnCluster.ClusterSettingsProperty(name="containerInsights", value="disabled")

@@ -155,12 +155,12 @@ class Cloud:
         """The tasks of all workers that run or start."""
         async with self._client("ecs") as ecs:
             with _translated("about the workers"):
+                pages = ecs.get_paginator("list_tasks").paginate(cluster=names.CLUSTER, family=names.TASK)
                 try:
-                    listed = await ecs.list_tasks(cluster=names.CLUSTER, family=names.TASK)
+                    return [str(arn) async for page in pages for arn in page["taskArns"]]
                 except ClientError as error:
                     _false_if_gone(error)
-                    return []
-        return [str(arn) for arn in listed["taskArns"]]
+        return []
 
     async def stop_task(self, task: str) -> None:
         """Ask a worker to save its work and leave."""
@@ -196,6 +196,7 @@ class Cloud:
             with _translated("to delete the table"):
                 try:
                     await dynamodb.update_table(TableName=names.TABLE, DeletionProtectionEnabled=False)
+                    await dynamodb.get_waiter("table_exists").wait(TableName=names.TABLE)
                     await dynamodb.delete_table(TableName=names.TABLE)
                 except ClientError as error:
                     _false_if_gone(error)
@@ -225,7 +226,8 @@ def _translated(what: str) -> Any:
     except ClientError as error:
         told = error.response.get("Error", {})
         raise Problem(
-            f"AWS was asked {what} and said {told.get('Code')}: {told.get('Message')}.", code=FAILED
+            f"AWS was asked {what} and said {told.get('Code')}: {str(told.get('Message')).rstrip('.')}.",
+            code=FAILED,
         ) from error
     except BotoCoreError as error:
         raise Problem(f"AWS could not be asked {what}: {error}.", code=FAILED) from error

@@ -131,21 +131,21 @@ class Deployment:
 
     def _asset(self) -> list[Step]:
         packages, out = self.home / "packages", self.home / "dispatcher.zip"
+        compiler = parts.compiler()
         return [
             Step(
                 says="fetch the dispatcher's packages for arm64",
                 argv=parts.packages_argv(self.tools, folder=packages),
             ),
             Step(
-                says="pack the dispatcher",
-                argv=parts.asset_argv(self.tools, packages=packages, out=out),
+                says=parts.packing(compiler),
+                argv=parts.asset_argv(self.tools, packages=packages, out=out, compiler=compiler),
                 hint="see the lines above; ./scripts/page builds the page that it wants",
             ),
         ]
 
     def _synth(self) -> Step:
         folder = parts.put_config(self.config, folder=self.home / "config")
-        where = ("--account", self.place.account, "--region", self.place.region)
         what = (
             "--asset",
             str(self.home / "dispatcher.zip"),
@@ -154,7 +154,7 @@ class Deployment:
             "--image-tag",
             self.tag,
         )
-        argv = (self.tools.cdk_python, "-m", "cdk.app", "--out", str(self.home / "cdk.out"), *what, *where)
+        argv = (self.tools.cdk_python, "-m", "cdk.app", "--out", str(self.home / "cdk.out"), *what)
         return Step(says="write the stacks", argv=argv, env=self.tools.env)
 
     def _cdk(self, says: str, *stacks: str) -> Step:

@@ -1,8 +1,8 @@
 """``branchline deploy`` and ``destroy`` against the embedded engine's cloud.
 
-Docker and pip are stand-ins that note what they are asked, and what synthesizes hands out what was made
-before. Everything else is done: the pinned command of CDK prepares the account, uploads and deploys, and
-secrets, stacks, roles, the page and the account are real requests.
+Docker and pip are stand-ins that note what they are asked. Everything else is done: the stacks are
+synthesized, the pinned command of CDK prepares the account, uploads and deploys, and secrets, stacks, roles,
+the page and the account are real requests.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from cdk import settings as names
 from dispatcher.signin_records import digest
 from fleet.deploy.cloud import BOOTSTRAP, FILLED
 from fleet.deploy.deploy import make_account
-from tests.aws.assembly import ROOT, SECONDS, STACKS, Assembly, cdk_command, node_path
+from tests.aws.assembly import ROOT, SECONDS, STACKS, cdk_command, cdk_python, node_path
 from tests.aws.engine_stacks import SERVICES, Cloud
 from tests.aws.open_engine import open_engine
 from tests.fakes.dispatcher import running_dispatcher
@@ -41,8 +41,8 @@ operator = true
 class Lab:
     """A folder with stand-ins, and the command run in it."""
 
-    def __init__(self, cloud: Cloud, folder: Path, assembly: Assembly, *, cdk: str | None = None) -> None:
-        self.cloud, self.folder, self.assembly = cloud, folder, assembly
+    def __init__(self, cloud: Cloud, folder: Path, **real: str) -> None:
+        self.cloud, self.folder = cloud, folder
         self.notes = folder / "notes"
         (folder / "branchline.toml").write_text(CONFIG)
         self.env = {
@@ -55,7 +55,7 @@ class Lab:
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
-            "BRANCHLINE_DEPLOY_TOOLS": json.dumps(self._tools() | ({"cdk": cdk} if cdk else {})),
+            "BRANCHLINE_DEPLOY_TOOLS": json.dumps(self._tools() | real),
             "ANTHROPIC_API_KEY": "sk-of-mona",
             "SLACK_BOT_TOKEN": "xoxb-of-acme",
         }
@@ -65,14 +65,7 @@ class Lab:
         where.mkdir()
         found = {}
         for tool in ("cdk", "cdk-python", "python", "engine"):
-            argv = (
-                sys.executable,
-                "-m",
-                "tests.aws.deploy_standin",
-                str(self.notes),
-                str(self.assembly.folder),
-            )
-            line = shlex.join([*argv, tool])
+            line = shlex.join([sys.executable, "-m", "tests.aws.deploy_standin", str(self.notes), tool])
             script = where / f"standin-{tool}"
             script.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {line} "$@"\n')
             script.chmod(0o755)
@@ -82,7 +75,7 @@ class Lab:
     def run(self, *arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
         argv = [sys.executable, "-m", "fleet", *arguments]
         whole = {k: v for k, v in {**self.env, **env}.items() if v}
-        return subprocess.run(argv, cwd=self.folder, env=whole, capture_output=True, text=True, timeout=300)
+        return subprocess.run(argv, cwd=self.folder, env=whole, capture_output=True, text=True, timeout=500)
 
     def asked(self, tool: str) -> list[list[str]]:
         lines = self.notes.read_text().splitlines() if self.notes.exists() else []
@@ -93,20 +86,21 @@ class Lab:
 
 
 @pytest.fixture
-def lab(plain: Assembly, tmp_path: Path) -> Iterator[Lab]:
+def lab(tmp_path: Path) -> Iterator[Lab]:
     state = tmp_path / "engine"
     state.mkdir()
     with running_engine(state, 0, "--services", SERVICES) as engine:
-        yield Lab(Cloud(url=engine.url, account=fresh_account()), tmp_path, plain)
+        yield Lab(Cloud(url=engine.url, account=fresh_account()), tmp_path)
 
 
 @pytest.fixture
-def whole(plain: Assembly, tmp_path: Path) -> Iterator[Lab]:
+def whole(tmp_path: Path) -> Iterator[Lab]:
     """The same with CDK's own command."""
     state = tmp_path / "engine"
     state.mkdir()
     with open_engine(state) as url:
-        yield Lab(Cloud(url=url, account=fresh_account()), tmp_path, plain, cdk=cdk_command())
+        cloud = Cloud(url=url, account=fresh_account())
+        yield Lab(cloud, tmp_path, cdk=cdk_command(), cdk_python=str(cdk_python()))
 
 
 def prepared(lab: Lab) -> None:
@@ -208,7 +202,8 @@ def assert_removed(lab: Lab) -> None:
     kept = lab.run("destroy", "--yes")
     assert kept.returncode == 0, kept.stdout + kept.stderr
     assert "kept: the stack BranchlineData with the table branchline" in kept.stdout
-    assert "1 roles" in kept.stdout
+    roles = lab.cloud.client("iam").list_roles(PathPrefix=names.WORKER_ROLES)["Roles"]
+    assert roles == [], "the wall cannot be deleted while a role has it"
     assert lab.cloud.client("dynamodb").describe_table(TableName=names.TABLE)["Table"]["ItemCount"] >= 0
     assert stacks(lab) == {"CDKToolkit", "BranchlineData"}
     gone = lab.run("destroy", "--yes", "--everything")
