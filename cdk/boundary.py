@@ -10,7 +10,7 @@ from aws_cdk import aws_iam as iam
 
 from cdk import settings as names
 
-PARTITIONS = ("worker#*", "thread#*", "id#*", "upload#*", "directory#*", "place#*", "unshown", "pool#*")
+PARTITIONS = ("worker#*", "thread#*", "id#*", "upload#*", "directory#*", "place#*", "unshown")
 """Keys of the table that begin like this hold what workers work on (``docs/decisions/records.md``)."""
 RECORDS = (
     "dynamodb:BatchGetItem",

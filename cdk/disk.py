@@ -10,7 +10,7 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_efs as efs
 from constructs import Construct
 
-WORKER_UID, SITE_GID = "1000", "2000"
+WORKER_UID, SITE_GID = "1000", "3000"
 """Owner of ``/workspace`` in the image (``docs/decisions/container.md``)."""
 _WARNING = "With workspace = efs every worker sees the checkouts of all: only for users who trust each other."
 
@@ -42,6 +42,6 @@ class Disk(Construct):
         self.entry = self.files.add_access_point(
             "Entry",
             path="/workspace",
-            create_acl=efs.Acl(owner_uid=WORKER_UID, owner_gid=SITE_GID, permissions="2770"),
+            create_acl=efs.Acl(owner_uid=WORKER_UID, owner_gid=SITE_GID, permissions="2750"),
         )
         Annotations.of(self).add_warning_v2("branchline:shared-disk", _WARNING)

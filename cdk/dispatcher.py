@@ -123,20 +123,31 @@ class Dispatcher(Stack):
         )
 
     def _call_beside(self, data: Data) -> None:
-        """Each minute, and for each ring; what is missed comes again with the next minute."""
-        rule = events.Rule(
+        """Each minute, when a worker has ended, and for each ring; what is missed comes with the minute."""
+        sweep = targets.LambdaFunction(
+            self.beside,
+            event=events.RuleTargetInput.from_object({"branchline": "sweep"}),
+            retry_attempts=0,
+            max_event_age=Duration.minutes(1),
+        )
+        events.Rule(
             self,
             "EachMinute",
             description="Looks for work without a worker",
             schedule=events.Schedule.rate(Duration.minutes(1)),
+            targets=[sweep],
         )
-        rule.add_target(
-            targets.LambdaFunction(
-                self.beside,
-                event=events.RuleTargetInput.from_object({"branchline": "sweep"}),
-                retry_attempts=0,
-                max_event_age=Duration.minutes(1),
-            )
+        cluster = self.format_arn(service="ecs", resource="cluster", resource_name=names.CLUSTER)
+        events.Rule(
+            self,
+            "WorkerEnded",
+            description="Somebody may have written to a worker while it left",
+            event_pattern=events.EventPattern(
+                source=["aws.ecs"],
+                detail_type=["ECS Task State Change"],
+                detail={"clusterArn": [cluster], "lastStatus": ["STOPPED"]},
+            ),
+            targets=[sweep],
         )
         self.beside.add_event_source(
             sources.SqsEventSource(

@@ -34,8 +34,8 @@ GIVEN = (
 """What a container holds unless it is taken away."""
 MOUNTS = {"workspace": "/workspace", "tmp": "/tmp", "run": "/run/branchline"}  # noqa: S108 - in the container
 """All that can be written to; everything else is read-only."""
-HEALTH = ("CMD-SHELL", 'test -n "$(find /run/branchline/alive -mmin -1)"')
-"""The worker touches that file with each renewal of its lease, every 5 s."""
+HEALTH = ("CMD-SHELL", """test -n "$(find /run/branchline/alive -newermt '-30 seconds')" """.strip())
+"""As in ``container/Containerfile``: the worker touches the file with each renewal of its lease."""
 
 
 def worker_task(
@@ -107,7 +107,7 @@ def _environment(settings: names.AwsSettings) -> dict[str, str]:
 
 
 def _secrets(settings: names.AwsSettings, data: Data) -> dict[str, ecs.Secret]:
-    found = {settings.model_key: ecs.Secret.from_secrets_manager(data.model)}
+    found: dict[str, ecs.Secret] = {settings.model_key: ecs.Secret.from_secrets_manager(data.model)}
     if data.github is not None:
         found["GITHUB_TOKEN"] = ecs.Secret.from_secrets_manager(data.github)
     return found

@@ -4,20 +4,22 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
 
 from cdk.settings import AwsSettings
 from fleet.deploy import parts
-from fleet.deploy.cloud import Cloud
-from fleet.deploy.deploy import PAGE_SECONDS, Deployment, Place, announce, look
-from fleet.deploy.destroy import KEPT, Removal
 from fleet.deploy.steps import show, walk
 from fleet.problem import FAILED, USAGE, Problem
 from fleet.settings import CONFIG_NAME, ROOT, config_path, load
 from worker.node import NodeMissing, find_node
+
+if TYPE_CHECKING:
+    from fleet.deploy.deploy import Deployment, Place
+
+# What talks to AWS is imported where it is used: every other command would wait for it.
 
 _NO_CONFIG = (
     f"there is no {CONFIG_NAME}: write one with [project.NAME] and [user.NAME], or name the first project"
@@ -38,7 +40,7 @@ def deploy(
     bootstrap: Annotated[
         bool, typer.Option("--bootstrap", help="Prepare the account for CDK first, once per region.")
     ] = False,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for the page at the end.")] = PAGE_SECONDS,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the page at the end.")] = 180,
     plan: PlanOnly = False,
     yes: Yes = False,
 ) -> None:
@@ -47,6 +49,9 @@ def deploy(
     Settings: [aws] in branchline.toml, or BRANCHLINE_AWS_*. Keys are taken from the environment
     (ANTHROPIC_API_KEY, SLACK_*, GITHUB_*) into Secrets Manager. docs/aws.md has the rest.
     """
+    from fleet.deploy.cloud import Cloud
+    from fleet.deploy.deploy import Deployment, Place, look
+
     settings, config, home = _settings(), _config(repo, user=user, plan=plan), load().home
     parts.checked_config(config)
     cloud, keys, tag = Cloud(region=region), dict(os.environ), parts.image_tag()
@@ -81,6 +86,9 @@ def destroy(
     yes: Yes = False,
 ) -> None:
     """Remove the fleet from AWS; keeps records, secrets and images unless told otherwise."""
+    from fleet.deploy.cloud import Cloud
+    from fleet.deploy.destroy import KEPT, Removal
+
     removal = Removal(cloud=Cloud(region=region), everything=everything)
     if plan:
         show(removal.steps(), say=_say)
@@ -95,15 +103,15 @@ def destroy(
         _say(line)
 
 
-async def _deploy(deployment: Deployment, *, yes: bool) -> None:
-    announce(deployment.settings, deployment.place, say=_say)
+async def _deploy(deployment: "Deployment", *, yes: bool) -> None:
+    deployment.announce(_say)
     if not yes and not typer.confirm("Go on?"):
         raise typer.Exit(FAILED)
     await walk(deployment.steps(), cwd=ROOT, say=_say)
     _say(f"\nBranchline is on {deployment.url}")
 
 
-def _check_keys(settings: AwsSettings, place: Place, keys: dict[str, str]) -> None:
+def _check_keys(settings: AwsSettings, place: "Place", keys: dict[str, str]) -> None:
     if not place.has_key and not keys.get(settings.model_key):
         raise Problem(
             f"workers need a key of the model: set {settings.model_key}, it is put into Secrets Manager.",

@@ -27,7 +27,6 @@ from fleet.settings import ROOT
 DATA = "BranchlineData"
 WORKERS, DISPATCHER, WATCH = "BranchlineWorkers", "BranchlineDispatcher", "BranchlineWatch"
 _TOKEN_HASH = "BRANCHLINE_OPERATOR_TOKEN_HASH"  # noqa: S105 - a name
-PAGE_SECONDS = 180.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +79,7 @@ class Deployment:
         tag: str,
         keys: dict[str, str],
         bootstrap: bool = False,
-        wait: float = PAGE_SECONDS,
+        wait: float = 180,
     ) -> None:
         self.settings, self.place, self.tools, self.cloud = settings, place, tools, cloud
         self.config, self.home, self.tag, self.keys = config, home / "deploy", tag, keys
@@ -91,6 +90,13 @@ class Deployment:
     def image(self) -> str:
         """The image's whole name."""
         return f"{self.place.registry}/{names.REPOSITORY}:{self.tag}"
+
+    def announce(self, say: Say) -> None:
+        """What is about to happen, and what it costs."""
+        still = next(line for line in cost.bill(1, settings=self.settings) if line.formula == "fixed")
+        hour = cost.worker_hour(self.settings, cost.Prices())
+        say(f"account {self.place.account}, region {self.place.region}")
+        say(f"about ${still.dollars:.2f} a month, and ${hour:.3f} an hour for each worker (docs/aws.md)")
 
     def steps(self) -> list[Step]:
         """All of them, in order."""
@@ -121,13 +127,12 @@ class Deployment:
         )
 
     def _build(self) -> Step:
-        file = str(ROOT / "container" / "Containerfile")
-        argv = (self.tools.engine, "build", "--platform", "linux/arm64", "--file", file, "--tag", self.image)
+        argv = (self.tools.build, "--platform", "linux/arm64", "--tag", self.image)
         hint = (
             "see the lines above; a machine that is not ARM needs emulation, once:"
             " docker run --privileged --rm tonistiigi/binfmt --install arm64"
         )
-        return Step(says="build the worker's image for arm64", argv=(*argv, str(ROOT)), hint=hint)
+        return Step(says="build the worker's image for arm64", argv=argv, hint=hint)
 
     def _asset(self) -> list[Step]:
         packages, out = self.home / "packages", self.home / "dispatcher.zip"
@@ -211,7 +216,7 @@ class Deployment:
         return f"{user} signs in with the password {password}"
 
 
-async def wait_for_page(url: str, *, seconds: float = PAGE_SECONDS) -> None:
+async def wait_for_page(url: str, *, seconds: float) -> None:
     """Until the dispatcher answers. Raises Problem when it does not."""
     deadline = time.monotonic() + seconds
     said = "nothing"
@@ -256,13 +261,3 @@ def first_user(config: FleetConfig) -> str:
     """Who gets the first account: an operator, if the file names one."""
     operators = [name for name, user in config.user.items() if user.operator]
     return (operators or list(config.user))[0]
-
-
-def announce(settings: names.AwsSettings, place: Place, *, say: Say) -> None:
-    """What is about to happen, and what it costs."""
-    still = next(line for line in cost.bill(1, settings=settings) if line.formula == "fixed")
-    hour = cost.worker_hour(settings, cost.Prices())
-    say(f"account {place.account}, region {place.region}")
-    say(
-        f"about ${still.dollars:.2f} a month, and ${hour:.3f} an hour for each worker that runs (docs/aws.md)"
-    )

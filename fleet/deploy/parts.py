@@ -15,7 +15,14 @@ from contracts.config import FleetConfig
 from fleet.problem import USAGE, Problem
 from fleet.settings import CONFIG_NAME, ROOT, is_secret, read_toml
 
-_IN_IMAGE = ("container", "contracts", "worker", "requirements.txt", "pyproject.toml")
+_IN_IMAGE = (
+    "container",
+    "contracts",
+    "worker",
+    "requirements.txt",
+    "requirements-worker.txt",
+    "scripts/build",
+)
 _PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
 LAMBDA_PYTHON = "3.13"
 SECRETS = (
@@ -32,18 +39,21 @@ SECRETS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """What does the work: CDK's command, the Python that has CDK, ours, and docker or podman."""
+    """What does the work: CDK's command, the Python that has it, ours, docker or podman, what builds."""
 
     cdk: str
     cdk_python: str
     python: str
     engine: str
+    build: str
     path: str
 
     @classmethod
     def named(cls) -> "Tools":
         """By name only, for a plan."""
-        return cls(cdk="cdk", cdk_python="python", python="python", engine="docker", path="")
+        return cls(
+            cdk="cdk", cdk_python="python", python="python", engine="docker", build="./scripts/build", path=""
+        )
 
     @property
     def env(self) -> dict[str, str]:
@@ -67,8 +77,11 @@ def find_tools(*, home: Path, node: Path) -> Tools:
     python = home / "cdk-venv" / "bin" / "python"
     if not cdk.exists() or not python.exists():
         raise Problem("what describes AWS is not installed yet: run ./scripts/deploy instead.", code=USAGE)
+    build = str(ROOT / "scripts" / "build")
     path = f"{node}{os.pathsep}{os.environ.get('PATH', '')}"
-    return Tools(cdk=str(cdk), cdk_python=str(python), python=sys.executable, engine=engine, path=path)
+    return Tools(
+        cdk=str(cdk), cdk_python=str(python), python=sys.executable, engine=engine, build=build, path=path
+    )
 
 
 def image_tag(root: Path = ROOT) -> str:

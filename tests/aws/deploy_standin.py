@@ -1,4 +1,4 @@
-"""Stands in for processes that ``branchline deploy`` starts, docker and pip: notes that it was asked.
+"""Stands in for docker, pip and ``scripts/build``, which ``branchline deploy`` starts: notes what was asked.
 
 ``python -m tests.aws.deploy_standin NOTES TOOL ARGUMENT...``
 """
@@ -10,14 +10,14 @@ from pathlib import Path
 
 
 def main(notes: str, tool: str, *given: str) -> int:
-    """Do what the tool would do. ``fail`` as a file beside the notes makes docker fail."""
+    """Do what the tool would do. ``fail`` as a file beside the notes makes building fail."""
     said = {"tool": tool, "given": given, "stdin": sys.stdin.read() if "--password-stdin" in given else None}
     with Path(notes).open("a") as file:
         file.write(json.dumps(said) + "\n")
     if "fleet.asset" in given:
         with zipfile.ZipFile(given[given.index("--out") + 1], "w") as zipped:
             zipped.writestr("standin.py", "# stands in for the dispatcher\n")
-    refused = tool == "engine" and given[0] == "build" and Path(notes).with_name("fail").exists()
+    refused = tool == "build" and Path(notes).with_name("fail").exists()
     return int(refused)
 
 

@@ -64,7 +64,7 @@ class Lab:
         where = self.folder / "bin"
         where.mkdir()
         found = {}
-        for tool in ("cdk", "cdk-python", "python", "engine"):
+        for tool in ("cdk", "cdk-python", "python", "engine", "build"):
             line = shlex.join([sys.executable, "-m", "tests.aws.deploy_standin", str(self.notes), tool])
             script = where / f"standin-{tool}"
             script.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {line} "$@"\n')
@@ -189,7 +189,7 @@ def assert_deployed(lab: Lab, *, said: str) -> None:
     assert FILLED in {t["Key"] for t in tags}
     for value in ("sk-of-mona", "xoxb-of-acme", token):
         assert value not in said
-    build, login, push = lab.asked("engine")[:3]
+    (build,), (login, push) = lab.asked("build"), lab.asked("engine")
     registry = f"{lab.cloud.account}.dkr.ecr.{REGION}.amazonaws.com"
     assert push[1] == build[build.index("--tag") + 1]
     assert push[1].startswith(f"{registry}/{names.REPOSITORY}:")

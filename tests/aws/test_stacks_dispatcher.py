@@ -47,11 +47,15 @@ def test_what_reads_the_replies_ends_before_they_are_shown_to_others(plain: Asse
     assert "Beside" in text(source["FunctionName"])
 
 
-def test_the_sweep_looks_each_minute(plain: Assembly) -> None:
-    rule = plain["Dispatcher"].one("Events::Rule")
-    assert rule["ScheduleExpression"] == "rate(1 minute)"
-    (target,) = rule["Targets"]
-    assert target["Input"] == '{"branchline":"sweep"}'
+def test_the_sweep_looks_each_minute_and_when_a_worker_of_this_cluster_has_ended(plain: Assembly) -> None:
+    rules = plain["Dispatcher"].of("Events::Rule")
+    assert [r.get("ScheduleExpression") for r in rules].count("rate(1 minute)") == 1
+    (ended,) = [r["EventPattern"] for r in rules if "EventPattern" in r]
+    assert ended["detail"]["lastStatus"] == ["STOPPED"]
+    assert text(ended["detail"]["clusterArn"][0]).endswith(f":cluster/{names.CLUSTER}")
+    targets = [target for rule in rules for target in rule["Targets"]]
+    assert [target["Input"] for target in targets] == ['{"branchline":"sweep"}'] * 2
+    assert {"Beside" in text(target["Arn"]) for target in targets} == {True}
 
 
 def test_the_dispatcher_is_told_what_the_launcher_needs(plain: Assembly, full: Assembly) -> None:
