@@ -127,7 +127,8 @@ class Deployment:
         )
 
     def _build(self) -> Step:
-        argv = (self.tools.build, "--platform", "linux/arm64", "--tag", self.image)
+        engine = Path(self.tools.engine).name
+        argv = (self.tools.build, "--engine", engine, "--platform", "linux/arm64", "--tag", self.image)
         hint = (
             "see the lines above; a machine that is not ARM needs emulation, once:"
             " docker run --privileged --rm tonistiigi/binfmt --install arm64"
