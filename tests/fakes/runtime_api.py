@@ -99,7 +99,7 @@ class _Endpoint(BaseHTTPRequestHandler):
         self._reply(202)
 
     def _pieces(self, answer: Answer) -> None:
-        while size := int(self.rfile.readline(), 16):
+        while size := self._size():
             answer.pieces.put(self.rfile.read(size))
             self.rfile.readline()
         trailers = Message()
@@ -107,6 +107,13 @@ class _Endpoint(BaseHTTPRequestHandler):
             name, _, value = line.partition(": ")
             trailers[name] = value
         answer.trailers = {k.lower(): v for k, v in trailers.items()}
+
+    def _size(self) -> int:
+        """Of the next piece. Raises ConnectionError when the process died instead."""
+        line = self.rfile.readline()
+        if not line:
+            raise ConnectionResetError
+        return int(line, 16)
 
     def _whole(self) -> bytes:
         return self.rfile.read(int(self.headers["Content-Length"]))
@@ -161,7 +168,7 @@ class LambdaFunction:
 
     def invoke(self, event: Any) -> Any:
         """The result of an event that is answered in one piece. Raises FunctionError."""
-        return json.loads(self.begin(event).body(seconds=self.seconds + 30))
+        return json.loads(self.begin(event).body(seconds=self.seconds + _START_SECONDS + 5))
 
     def begin(self, event: Any) -> Answer:
         """Hand an event over; the answer comes while it is read. One at a time, as in Lambda."""
@@ -178,7 +185,7 @@ class LambdaFunction:
     def open(self, event: Any) -> "Response":
         """The streamed answer to an HTTP request, as soon as its prelude is there. Raises FunctionError."""
         answer = self.begin(event)
-        rest = answer.read(seconds=self.seconds + 30)
+        rest = answer.read(seconds=self.seconds + _START_SECONDS + 5)
         head = b""
         while bytes(8) not in head:
             head += next(rest)
@@ -188,14 +195,15 @@ class LambdaFunction:
 
     def _carry(self, answer: Answer) -> None:
         with self._one_at_a_time:
-            self._ensure()
+            fresh = self._ensure()
             self.out = answer
             self._waiting.put(answer)
-            started = time.monotonic()
+            # The time of an event begins with it; only a new process may take its time before that.
+            latest = time.monotonic() + (_START_SECONDS if fresh else 0.0)
             while not answer.over.wait(timeout=0.005):
                 if self.process is None or self.process.poll() is not None:
                     self._crashed(answer)
-                elif time.monotonic() > (answer.handed_over or started + _START_SECONDS) + self.seconds:
+                elif time.monotonic() > (answer.handed_over or latest) + self.seconds:
                     self.throw_away()
                     answer.finish(FunctionError("Sandbox.Timedout"))
             with suppress(queue.Empty):
@@ -209,9 +217,10 @@ class LambdaFunction:
 
     # ------------------------------------------------------------ the process
 
-    def _ensure(self) -> None:
+    def _ensure(self) -> bool:
+        """Have a process; whether it is a new one."""
         if self.process is not None and self.process.poll() is None and not self._useless:
-            return
+            return False
         self.throw_away()
         self.starts += 1
         self._useless = False
@@ -219,6 +228,7 @@ class LambdaFunction:
         self.process = subprocess.Popen(
             self._argv, env=env, cwd=self._cwd, stdout=self._log, stderr=self._log, start_new_session=True
         )
+        return True
 
     def throw_away(self) -> None:
         """End the process as Lambda does."""
