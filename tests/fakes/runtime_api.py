@@ -155,6 +155,7 @@ class LambdaFunction:
         self.out: Answer | None = None
         self.starts = 0
         self._useless = False
+        self._closing = threading.Event()
         self.refused: list[str] = []
 
     @property
@@ -201,7 +202,9 @@ class LambdaFunction:
             # The time of an event begins with it; only a new process may take its time before that.
             latest = time.monotonic() + (_START_SECONDS if fresh else 0.0)
             while not answer.over.wait(timeout=0.005):
-                if self.process is None or self.process.poll() is not None:
+                if self._closing.is_set():
+                    answer.finish(FunctionError("Test.Closed"))
+                elif self.process is None or self.process.poll() is not None:
                     self._crashed(answer)
                 elif time.monotonic() > (answer.handed_over or latest) + self.seconds:
                     self.throw_away()
@@ -239,7 +242,9 @@ class LambdaFunction:
             self.process = None
 
     def close(self) -> None:
-        self.throw_away()
+        self._closing.set()
+        with self._one_at_a_time:  # until the last event has found its end
+            self.throw_away()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
