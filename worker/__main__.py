@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from contracts import names
 from contracts.records import WorkerRecord
 from contracts.words import ClientId, ProjectId, UserId, WorkerId
-from worker import aws
+from worker import aws, spawning
 from worker.agent import ClaudeAgent
 from worker.bell import Bell
 from worker.board import Board
@@ -68,6 +68,8 @@ class Worker:
         leaving: asyncio.Event,
     ) -> None:
         self.settings, self.row, self.lease, self.place = settings, row, lease, place
+        if settings.spawner is not None:
+            spawning.lay_out(settings.own_files, shared=settings.agent_files, checkout=self._checkout)
         # Leftovers are those of this disk: an owner with another disk on this machine is nobody to kill.
         self.mark = f"{row.worker_id}@{place}"
         self.redactor = Redactor(secrets=secrets())
@@ -97,7 +99,7 @@ class Worker:
         self.uploads = Uploads(
             aws=clients,
             table=settings.table,
-            shelf=Shelf(settings.own_files / "uploads"),
+            shelf=Shelf(settings.agent_files / "uploads"),
             patiently=self.ledger.patiently,
         )
         self.agent = self._agent()
@@ -137,6 +139,7 @@ class Worker:
             redact=self.redactor,
             lineage=self.row.lineage,
             workflows=self.row.workflows,
+            shared_dir=self.settings.agent_files / "git" if self.settings.spawner else None,
         )
 
     def _token(self) -> Callable[[], str | None]:
@@ -149,7 +152,7 @@ class Worker:
     def _agent(self) -> ClaudeAgent:
         return ClaudeAgent(
             state_dir=self.settings.own_files / "agent",
-            config_dir=self.settings.own_files / "claude",
+            config_dir=self.settings.agent_files / "claude",
             worker_marker=self.mark,
             model_env=model_environment(),
             pass_env=self.settings.pass_env,
@@ -159,11 +162,12 @@ class Worker:
             hang_seconds=self.settings.hang_seconds,
             cli=self.settings.cli_path,
             node_path=self._node(),
+            home=self.settings.agent_files / "home" if self.settings.spawner else None,
         )
 
     def _node(self) -> Path | None:
         try:
-            return find_node(state_dir=self.settings.own_files / "node").bin_dir
+            return find_node(state_dir=self.settings.agent_files / "node").bin_dir
         except NodeMissing as error:
             log.warning("node_missing", problem=str(error))
             return None
@@ -176,7 +180,7 @@ class Worker:
             command=self.row.preview_command,
             marker=self.mark,
             redact=self.redactor,
-            log_dir=self.settings.own_files / "preview",
+            log_dir=self.settings.agent_files / "preview",
             on_ready=self._preview_ready,
             on_change=lambda: self.showing.ring(),
             allowed_hosts=self.settings.preview_hosts,
@@ -265,6 +269,7 @@ async def serve(settings: Settings) -> int:
             worker=worker_id,
             seconds=settings.lease_seconds,
             place=disk.place,
+            renewed=lambda: _touch(settings.alive),
         )
         row = await _acquire(lease, disk=disk, leaving=leaving)
         if row is None:
@@ -287,6 +292,12 @@ async def serve(settings: Settings) -> int:
     # Whoever keeps workers alive starts another at once: work may wait, only the proof was out of reach.
     log.error("worker_left", reason="the records were out of reach for longer than the lease")
     return EXIT_BROKEN
+
+
+def _touch(alive: Path | None) -> None:
+    with suppress(OSError):  # whoever looks at its age will see it
+        if alive is not None:
+            alive.touch()
 
 
 async def _acquire(lease: DynamoLease, *, disk: Disk, leaving: asyncio.Event) -> WorkerRecord | None:

@@ -86,7 +86,7 @@ class Admission:
 
     async def _with_workflows_of(self, source: str, *, tree: str) -> str:
         """``tree`` with what ``source`` has below the folder, made in an index of its own."""
-        index = self.git.state_dir / "admission-index"
+        index = self.git.scratch / "admission-index"
         env = {"GIT_INDEX_FILE": str(index)}
         ours = await self.git.run("ls-tree", "-r", "-z", "--full-tree", tree, "--", WORKFLOWS)
         theirs = await self.git.run("ls-tree", "-r", "-z", "--full-tree", source, "--", WORKFLOWS)

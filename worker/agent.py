@@ -23,7 +23,7 @@ from weakref import WeakSet
 import claude_agent_sdk
 from claude_agent_sdk import ClaudeAgentOptions
 
-from worker import agent_memory, processes
+from worker import agent_memory, spawning
 from worker.agent_result import model_host
 from worker.agent_run import ClaudeRun
 from worker.agent_steer import Steering
@@ -103,7 +103,7 @@ class ClaudeAgent:
             max_retries=max_retries,
             hang_seconds=hang_seconds,
         )
-        self._guard = processes.Guard(name=OWNER_MARKER, value=self._surroundings.owner_marker)
+        self._guard = spawning.guard(name=OWNER_MARKER, value=self._surroundings.owner_marker)
         self._runs: WeakSet[ClaudeRun] = WeakSet()
 
     async def start(self, turn: AgentTurn) -> ClaudeRun:
@@ -128,13 +128,16 @@ class ClaudeAgent:
 
     async def remembers(self, *, session_id: UUID, prompt_id: UUID) -> bool:
         """Whether the session's transcript holds the prompt that was sent under this id."""
+        if spawning.separated():
+            await asyncio.to_thread(spawning.open_up, self._surroundings.config_dir)
         path = agent_memory.transcript(self._surroundings.config_dir, session_id)
         return path is not None and await asyncio.to_thread(agent_memory.holds, path, prompt_id)
 
     async def forget(self, *, session_id: UUID) -> None:
         """Remove what is kept of a session that does not run. Raises ``AgentError``."""
         try:
-            await asyncio.to_thread(agent_memory.forget, self._surroundings.config_dir, session_id)
+            folder = self._surroundings.config_dir
+            await asyncio.to_thread(spawning.call, agent_memory.forget, folder, session_id)
         except OSError as error:
             raise AgentError(f"The session {session_id} could not be removed: {error.strerror}.") from error
 
@@ -151,7 +154,7 @@ class ClaudeAgent:
         Raises ``AgentError`` if some could not be killed.
         """
         marker = self._surroundings.worker_marker
-        swept = await asyncio.to_thread(processes.sweep, name=WORKER_MARKER, value=marker)
+        swept = await asyncio.to_thread(spawning.sweep, name=WORKER_MARKER, value=marker)
         if swept.left:
             raise AgentError(
                 f"Processes {swept.left} of an earlier turn could not be killed: restart the machine."
@@ -172,7 +175,10 @@ class ClaudeAgent:
             )
         variables = self._surroundings.variables(turn_marker=turn.marker)
         try:
-            fresh_home(self._surroundings.home)
+            if spawning.separated():
+                spawning.fresh_home(self._surroundings.home, config_dir=self._surroundings.config_dir)
+            else:
+                fresh_home(self._surroundings.home)
             launcher = write_launcher(
                 folder=self._state_dir, cli=self._cli, keep=self._pass_env.union(variables)
             )

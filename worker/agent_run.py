@@ -24,7 +24,7 @@ from claude_agent_sdk import (
 )
 
 from contracts.words import MessageId
-from worker import processes
+from worker import spawning
 from worker.agent_events import Story, TaskList
 from worker.agent_result import crash_of, hung_of, result_of, spent
 from worker.agent_steer import Steering
@@ -143,7 +143,7 @@ class ClaudeRun:
             _log.info("claude did not confirm the interrupt: %s", self._redact(repr(error)))
 
     async def _kill(self) -> None:
-        swept = await asyncio.to_thread(processes.sweep, name=TURN_MARKER, value=self._turn.marker)
+        swept = await asyncio.to_thread(spawning.sweep, name=TURN_MARKER, value=self._turn.marker)
         if swept.left:
             raise AgentError(f"Processes {swept.left} of the turn could not be killed: restart the worker.")
 

@@ -12,7 +12,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worker import gitdir
+from worker import gitdir, spawning
 from worker.git import Git, in_thread
 from worker.packing import remove_half_written
 from worker.remote import Remote, remove_half_clones
@@ -44,24 +44,30 @@ class Folder:
         Raises ``RemoteUnavailable`` when a clone is needed and cannot be had.
         """
         await in_thread(lambda: remove_half_clones(self.path))
+        await in_thread(lambda: spawning.open_up(self.path))
         if await in_thread(self._sweep) and await self.usable():
             await self._configure()
             return False
         fresh = self.path.parent / f".{self.path.name}.clone-{secrets.token_hex(4)}"
-        await self.remote.clone(fresh)
+        await self.remote.clone(fresh, bare_tree=self.git.agent)
         await in_thread(lambda: self._put_in_place(fresh))
         await self._configure()
+        if self.git.agent:  # the files are to be the agent's, who may then change their modes
+            await self.git.attempt("reset", "--hard", "--quiet", "--no-recurse-submodules")
         return True
 
     def guard(self) -> None:
         """Put back what belongs to the worker in ``.git``, if anything else stands in its place."""
         if self._config is None:
             return
+        spawning.open_up(self.path)
         gitdir.clean(self._dir, as_it_was=self._settled)
         config = self._dir / "config"
         if config.is_symlink() or not config.is_file() or config.read_bytes() != self._config.encode():
             fresh = self._dir / "config.branchline"
-            fresh.write_text(self._config, encoding="utf-8")
+            fresh.unlink(missing_ok=True)
+            with fresh.open("x", encoding="utf-8") as file:  # never through a link that stands there
+                file.write(self._config)
             if config.is_dir() and not config.is_symlink():
                 shutil.rmtree(config)
             fresh.replace(config)
@@ -116,6 +122,7 @@ class Folder:
         settings = {"core.repositoryformatversion": "0", "core.filemode": "true"} | carried
         settings |= {
             "core.bare": "false",
+            **({"core.sharedRepository": "group"} if self.git.agent else {}),
             "core.logallrefupdates": "false",
             "gc.auto": "0",
             "maintenance.auto": "false",

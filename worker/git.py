@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from git.cmd import Git as Runner
 
+from worker import spawning
 from worker.errors import DiskFull, WorkspaceError
 
 T = TypeVar("T")
@@ -96,7 +97,8 @@ def write_own_config(state_dir: Path) -> None:
 class Git:
     """git for one repository. ``git_dir`` None lets git find it from ``cwd`` (a linked worktree).
 
-    ``env`` comes on top of everything. ``redact`` is applied to all that git says on stderr.
+    ``env`` comes on top of everything. ``redact`` is applied to all that git says on stderr. ``agent``: the
+    checkout belongs to another user, and git runs as that one (``worker.spawning``).
     """
 
     cwd: Path
@@ -106,7 +108,13 @@ class Git:
     identity: Identity = field(default_factory=Identity)
     redact: Callable[[str], str] = str
     env: Mapping[str, str] = field(default_factory=dict)
+    agent: bool = False
     _running: int = field(default=0, init=False)
+
+    @property
+    def scratch(self) -> Path:
+        """Folder for files that git itself writes beside the repository."""
+        return self.state_dir.parent / "scratch" if self.agent else self.state_dir
 
     async def run(
         self,
@@ -146,7 +154,10 @@ class Git:
         interruptible: bool = False,
     ) -> Result:
         """As ``run``, but any exit status is an answer and locks stay. A timeout is status -1."""
-        call = _Call(argv=self._argv(argv, settings), env=self._env(env or {}), stdin=stdin, timeout=timeout)
+        call = _Call(
+            argv=self._argv(argv, settings), env=self._env(env or {}), stdin=stdin, timeout=timeout,
+            agent=self.agent,
+        )  # fmt: skip
         self._running += 1
         try:
             status, out, err = await in_thread(
@@ -218,20 +229,13 @@ class _Call:
     env: dict[str, str]
     stdin: bytes | None
     timeout: float
-    _process: "subprocess.Popen[bytes] | None" = None
+    agent: bool = False
+    _process: "subprocess.Popen[bytes] | spawning.Process | None" = None
+    _runner: object = None
     _killed: bool = False
 
     def run(self, cwd: Path) -> tuple[int, bytes, bytes]:
-        started = Runner(cwd).execute(
-            self.argv,
-            istream=None if self.stdin is None else subprocess.PIPE,
-            as_process=True,
-            shell=False,
-            env=self.env,
-        )
-        self._process = process = started.proc
-        if process is None:
-            raise WorkspaceError("git could not be started.")
+        self._process = process = self._start(cwd)
         if self._killed:
             process.kill()
         try:
@@ -240,7 +244,22 @@ class _Call:
             process.kill()
             out, err = process.communicate()
             return -1, out, err + f"\ngit took longer than {self.timeout:g} s and was stopped".encode()
-        return process.returncode, out, err
+        return -1 if process.returncode is None else process.returncode, out, err
+
+    def _start(self, cwd: Path) -> "subprocess.Popen[bytes] | spawning.Process":
+        if self.agent:
+            return spawning.Process(self.argv, cwd=cwd, env=spawning.environment(self.env))
+        started = Runner(cwd).execute(
+            self.argv,
+            istream=None if self.stdin is None else subprocess.PIPE,
+            as_process=True,
+            shell=False,
+            env=self.env,
+        )
+        if started.proc is None:
+            raise WorkspaceError("git could not be started.")
+        self._runner = started  # one that is dropped takes its git along
+        return started.proc
 
     def kill(self) -> None:
         """A network run need not end by itself when nobody waits for it."""
@@ -286,6 +305,8 @@ def _git_within(folder: Path) -> bool:
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             named = (entry / "comm").read_text().startswith("git")
+            if named and spawning.of_another_user(entry):
+                return True  # the agent's, and it has one checkout
             if named and (entry / "cwd").readlink().is_relative_to(folder):
                 return True
         except OSError:

@@ -19,6 +19,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from worker import spawning
+
 TURN_MARKER = "BRANCHLINE_TURN"
 """Environment variable that every process of one turn carries."""
 WORKER_MARKER = "BRANCHLINE_WORKER"
@@ -135,6 +137,7 @@ def write_launcher(*, folder: Path, cli: Path, keep: Collection[str]) -> Path:
     words = ["exec", "env", *(word for name in (*removed, *_KEYS) for word in ("-u", shlex.quote(name)))]
     if setpriv := shutil.which("setpriv"):
         words += [shlex.quote(setpriv), "--pdeathsig", "KILL", "--"]
+    words += map(shlex.quote, spawning.prefix())
     script = os.fsencode(_SCRIPT + f'{" ".join(words)} {shlex.quote(str(cli))} "$@"\n')
     path = folder / f"claude-{hashlib.sha256(script).hexdigest()[:16]}"
     if not path.exists():

@@ -35,7 +35,17 @@ LEAST_TRY = 1.0
 class DynamoLease:
     """Owner and epoch of one worker id. ``seconds`` is how long an owner may be silent."""
 
-    def __init__(self, *, aws: Aws, table: str, worker: WorkerId, seconds: float, place: str) -> None:
+    def __init__(
+        self,
+        *,
+        aws: Aws,
+        table: str,
+        worker: WorkerId,
+        seconds: float,
+        place: str,
+        renewed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._renewed = renewed
         self._aws, self._table, self._worker = aws, table, worker
         self._seconds, self._place = seconds, place
         self._proved = 0.0
@@ -121,6 +131,7 @@ class DynamoLease:
             try:
                 async with asyncio.timeout(max(self._left(), LEAST_TRY)):
                     await self.prove()
+                self._renewed()
             except LeaseLost:
                 self.taken = True
                 self.lost.set()

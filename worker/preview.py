@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from worker import preview_net, preview_site
+from worker import preview_net, preview_site, spawning
 from worker.log import get_logger
 from worker.node import NodeMissing, NodeTools, find_node
 from worker.ports import PreviewState
 from worker.preview_plan import Facts, Install, Pace, Site, Start, Stop, Wait, backoff, next_action
-from worker.preview_process import Group, Output, environment, sweep
+from worker.preview_process import MARK, Group, Output, environment, sweep
 from worker.redact import Redactor
 
 _TAKEN = "Port {port} is taken by another program: stop it, or set BRANCHLINE_PREVIEW_PORT to a free one."
@@ -85,7 +85,12 @@ class DevServer:
         """Open client connections to the preview port, without our own; 0 where that cannot be told."""
         group = self._group
         pids = await asyncio.to_thread(group.pids) if group is not None else []
-        ports = await asyncio.to_thread(preview_net.clients, port=self._port, server_pids=pids)
+        if spawning.separated():
+            ports = await asyncio.to_thread(
+                spawning.call, preview_net.clients_of, port=self._port, name=MARK, value=self._marker
+            )
+        else:
+            ports = await asyncio.to_thread(preview_net.clients, port=self._port, server_pids=pids)
         return sum(1 for port in ports if port not in self._probe.recent)
 
     async def run(self) -> None:
@@ -206,14 +211,14 @@ class DevServer:
         wanted = self._facts.site.dependencies
         self._show("The preview's dependencies are being installed.")
         started = time.monotonic()
-        await asyncio.to_thread(preview_site.forget_installed, self._path)
+        await asyncio.to_thread(spawning.call, preview_site.forget_installed, self._path)
         if not await self._start_group((*self._node.npm_argv, *preview_site.install_argv(self._path))):
             return
         status = await self._installing(until=started + self._pace.install_within)
         await self._end_group()
         self._note(reinstalled=self._facts.reinstalled or self._facts.failures > 0)
         if status == 0 and not self._look:
-            preview_site.stamp_installed(self._path, dependencies=wanted)
+            spawning.call(preview_site.stamp_installed, self._path, dependencies=wanted)
             get_logger().info("preview.installed", seconds=round(time.monotonic() - started, 1))
         elif status:
             self._failed(f"The preview's dependencies could not be installed: {self._output.complaint}")

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from worker import processes
+
 _ESTABLISHED = "01"
 
 
@@ -84,6 +86,11 @@ def clients(*, port: int, server_pids: Iterable[int]) -> list[int]:
     inodes = _socket_inodes(server_pids)
     looped = {local for local, _, inode in rows if inode in inodes} - {port}
     return [remote for local, remote, _ in rows if local == port and remote not in looped]
+
+
+def clients_of(*, port: int, name: str, value: str) -> list[int]:
+    """The same for the server whose processes carry ``name=value``."""
+    return clients(port=port, server_pids=processes.marked(name=name, value=value))
 
 
 def _rows(table: Path) -> Iterator[tuple[int, int, str]]:

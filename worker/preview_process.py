@@ -16,6 +16,7 @@ from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from worker import spawning
 from worker.redact import Redactor
 
 MARK = "BRANCHLINE_PREVIEW"
@@ -132,7 +133,7 @@ class Group:
         readable, writable = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
-                *_dying_with_us(argv),
+                *_dying_with_us([*spawning.prefix(), *argv]),
                 cwd=cwd,
                 env=dict(env),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -186,6 +187,8 @@ def marked(marker: str) -> Iterator[int]:
 
 def sweep(marker: str) -> int:
     """Kill everything with the mark, until nothing is left that could start more; how many there were."""
+    if spawning.separated():
+        return spawning.sweep_marked(name=MARK, value=marker)
     killed: set[int] = set()
     for _ in range(100):
         living = set(marked(marker))

@@ -28,6 +28,7 @@ _CHASES = 20
 """Rounds after the newest pids between two passes, about a millisecond."""
 # An environment is empty for an instant while a process replaces its program, so it gets another look.
 _LOOKS = 3
+_MOMENT = 0.002
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,18 +39,37 @@ class Swept:
     left: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """``name=value`` in an environment; with ``spared``, also none of those names."""
+
+    name: str
+    value: str
+    spared: Collection[str] | None = None
+
+    def is_on(self, environment: bytes) -> bool:
+        """Whether an environment, with a NUL before and behind each variable, has it."""
+        if b"\0" + os.fsencode(f"{self.name}={self.value}") + b"\0" in environment:
+            return True
+        if self.spared is None:
+            return False
+        return not any(b"\0" + os.fsencode(f"{name}=") in environment for name in self.spared)
+
+
 def marked(*, name: str, value: str) -> list[int]:
     """Pids of living processes whose environment has ``name=value``, without the caller and its ancestors."""
-    spared, needle = _self_and_ancestors(), _needle(name=name, value=value)
-    return [pid for pid in _pids() if pid not in spared and _look(pid, needle=needle) is _Look.MARKED]
+    spared, mark = _self_and_ancestors(), Mark(name=name, value=value)
+    return [pid for pid in _pids() if pid not in spared and _look(pid, mark=mark) is _Look.MARKED]
 
 
-def sweep(*, name: str, value: str, seconds: float = 5.0) -> Swept:
+def sweep(*, name: str, value: str, seconds: float = 5.0, spared: Collection[str] | None = None) -> Swept:
     """SIGKILL every process marked ``name=value``, again and again until none is left or ``seconds`` passed.
 
+    With ``spared``, names of variables, all others of this user are killed that carry none of these.
     Blocks (a few milliseconds when there is little to do): call it in a thread from async code.
     """
-    return _Sweep(needle=_needle(name=name, value=value)).run(deadline=time.monotonic() + seconds)
+    mark = Mark(name=name, value=value, spared=spared)
+    return _Sweep(mark=mark).run(deadline=time.monotonic() + seconds)
 
 
 class _Look(Enum):
@@ -68,8 +88,8 @@ class _Sweep:
     processes in which each starts the next one and leaves always shows at least one link to every pass.
     """
 
-    def __init__(self, *, needle: bytes) -> None:
-        self._needle = needle
+    def __init__(self, *, mark: Mark) -> None:
+        self._mark = mark
         self._cleared = set(_self_and_ancestors())
         self._unclear: Counter[int] = Counter()
         self._killed: set[int] = set()
@@ -89,15 +109,15 @@ class _Sweep:
         for _ in range(_CHASES):
             newest = _newest_pid()
             for pid in range(max(self._newest, newest - _CHASES) + 1, newest + 1):
-                if pid not in self._cleared and _kill(pid, needle=self._needle):
+                if pid not in self._cleared and _kill(pid, mark=self._mark):
                     self._killed.add(pid)
             self._newest = newest
 
     def _pass(self) -> tuple[list[int], bool]:
         """One pass: the marked pids it met (and signalled), and whether it proves that it is over."""
-        looks = {pid: _look(pid, needle=self._needle) for pid in _pids() if pid not in self._cleared}
+        looks = {pid: _look(pid, mark=self._mark) for pid in _pids() if pid not in self._cleared}
         left = [pid for pid, look in looks.items() if look is _Look.MARKED]
-        self._killed.update(pid for pid in left if _kill(pid, needle=self._needle))
+        self._killed.update(pid for pid in left if _kill(pid, mark=self._mark))
         self._unclear.update(pid for pid, look in looks.items() if look is _Look.UNCLEAR)
         self._cleared.update(pid for pid, look in looks.items() if self._is_settled(pid, look))
         return left, all(look is _Look.OTHER for look in looks.values())
@@ -139,10 +159,6 @@ class Guard:
         process.wait()
 
 
-def _needle(*, name: str, value: str) -> bytes:
-    return b"\0" + os.fsencode(f"{name}={value}") + b"\0"
-
-
 def _pids() -> Iterator[int]:
     with os.scandir(_PROC) as entries:
         for entry in entries:
@@ -150,7 +166,7 @@ def _pids() -> Iterator[int]:
                 yield int(entry.name)
 
 
-def _look(pid: int, *, needle: bytes) -> _Look:
+def _look(pid: int, *, mark: Mark) -> _Look:
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
     except PermissionError:  # another user's: not ours to judge
@@ -158,21 +174,35 @@ def _look(pid: int, *, needle: bytes) -> _Look:
     except OSError:
         return _Look.VANISHED
     if environment:
-        return _Look.MARKED if needle in b"\0" + environment + b"\0" else _Look.OTHER
+        return _Look.MARKED if mark.is_on(b"\0" + environment + b"\0") else _Look.OTHER
     state, parent = _state_and_parent(pid)
     if state in "ZX":
         return _Look.VANISHED
+    if mark.spared is not None and _stays_empty(pid):
+        return _Look.MARKED
     return _Look.OTHER if parent in (0, _KERNEL) else _Look.UNCLEAR
 
 
-def _kill(pid: int, *, needle: bytes) -> bool:
+def _stays_empty(pid: int) -> bool:
+    """Whether a process has no environment at all, and not only while it replaces its program."""
+    for _ in range(_LOOKS):
+        time.sleep(_MOMENT)
+        try:
+            if Path(f"/proc/{pid}/environ").read_bytes() or _state_and_parent(pid)[0] in "ZX":
+                return False
+        except OSError:
+            return False
+    return True
+
+
+def _kill(pid: int, *, mark: Mark) -> bool:
     """Kill exactly the process that was looked at: a pid may be given to another one in between."""
     try:
         handle = os.pidfd_open(pid)
     except OSError:
         return False
     try:
-        if _look(pid, needle=needle) is not _Look.MARKED:
+        if _look(pid, mark=mark) is not _Look.MARKED:
             return False
         with suppress(ProcessLookupError, PermissionError):
             signal.pidfd_send_signal(handle, signal.SIGKILL)

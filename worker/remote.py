@@ -111,10 +111,12 @@ class Remote:
             await self.git.run(*init)
         await in_thread(self._borrow)
 
-    async def clone(self, target: Path) -> None:
-        """A full clone with its tags into ``target``, which must not exist. Raises ``RemoteUnavailable``."""
+    async def clone(self, target: Path, *, bare_tree: bool = False) -> None:
+        """A full clone with its tags into ``target``, which must not exist; with ``bare_tree`` no file is
+        checked out. Raises ``RemoteUnavailable``."""
         await self._network(
-            "clone", "--quiet", "--no-hardlinks", "--template=", "--origin=origin", "--end-of-options",
+            "clone", "--quiet", "--no-hardlinks", "--template=", "--origin=origin",
+            *(("--no-checkout",) if bare_tree else ()), "--end-of-options",
             self.url, str(target), timeout=CLONE_TIMEOUT,
         )  # fmt: skip
 

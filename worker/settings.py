@@ -58,6 +58,10 @@ class Settings(BaseSettings):
     """Where a task of Fargate asks for its own address; set by ECS."""
     public_host: str | None = None
     """Name under which people reach the dispatcher; previews have names below it."""
+    spawner: Path | None = None
+    """Socket of the container's spawner; what runs in the checkout then runs as another user."""
+    alive: Path | None = None
+    """File that is touched with each renewal of the lease: its age is this worker's health."""
     lease_seconds: float = Field(default=15, gt=0)
     """Seconds an owner may be silent before another may take the worker id; renewed every third of it."""
     visibility_seconds: float = Field(default=60, ge=1)
@@ -92,6 +96,14 @@ class Settings(BaseSettings):
     def own_files(self) -> Path:
         """Folder of this worker's own files, outside of every checkout."""
         return self.workspace_path / ".branchline" / self.container_id
+
+    @property
+    def agent_files(self) -> Path:
+        """Folder of what Claude Code and the preview may read and partly write: the same, while they run as
+        this process's own user."""
+        if self.spawner is None:
+            return self.own_files
+        return self.workspace_path / ".branchline-agent" / self.container_id
 
 
 def model_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -10,6 +10,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from worker import spawning
 from worker.errors import DiskFull, WorkspaceError
 from worker.git import Git, in_thread
 from worker.notes import Notes
@@ -145,10 +146,10 @@ class Tree:
 
     async def save(self, *, head: str | None) -> str:
         """Hold the worktree as it is, under a ref of its own; index and worktree are not touched."""
-        scratch = self.state_dir / "scratch-index"
+        scratch = self.git.scratch / "scratch-index"
         index = self._dir / "index"
         if index.exists():
-            await in_thread(lambda: shutil.copyfile(index, scratch))
+            await in_thread(lambda: spawning.copy(index, scratch))
         env = {"GIT_INDEX_FILE": str(scratch)}
         try:
             await self._add(env=env)
@@ -229,9 +230,9 @@ class Tree:
 
     async def _add_embedded(self, folder: str) -> None:
         inside = Git(
-            cwd=self.path / folder, state_dir=self.state_dir, git_dir=self._dir,
+            cwd=self.path / folder, state_dir=self.git.state_dir, git_dir=self._dir, agent=self.git.agent,
             work_tree=self.path / folder, redact=self.git.redact,
-            env={"GIT_INDEX_FILE": str(self.state_dir / "no-index")},
+            env={"GIT_INDEX_FILE": str(self.git.scratch / "no-index")},
         )  # fmt: skip
         listed = await inside.run("ls-files", "--others", "--exclude-standard", "-z")
         plain = [folder + path for path in listed.fields if not path.endswith("/")]

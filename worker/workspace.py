@@ -59,7 +59,8 @@ class GitWorkspace:
     ``state_dir`` is a folder of the worker's own outside of the checkout, best on the same file system.
     ``token`` is asked at each network run over https. ``lineage`` names the worker's row in the record (any
     text that is new when the row is new); with it, a late predecessor cannot claim the remote back.
-    ``workflows``: whether turns may change what stands below ``.github/workflows``.
+    ``workflows``: whether turns may change what stands below ``.github/workflows``. ``shared_dir``: where the
+    checkout belongs to the agent, a folder that the agent may read; git in the checkout then runs as it.
     """
 
     def __init__(
@@ -75,15 +76,17 @@ class GitWorkspace:
         redact: Callable[[str], str] = str,
         lineage: str = "",
         workflows: bool = False,
+        shared_dir: Path | None = None,
     ) -> None:
         self._path, self._state = path.absolute(), state_dir.absolute()
+        self._near_state = shared_dir.absolute() if shared_dir is not None else self._state
         if self._state.is_relative_to(self._path):
             raise ValueError("state_dir must be outside of the checkout")
         me = Identity(name=committer_name, email=committer_email)
         inside = self._path / ".git"
         near = Git(
-            cwd=self._path, git_dir=inside, work_tree=self._path, state_dir=self._state, identity=me,
-            redact=redact,
+            cwd=self._path, git_dir=inside, work_tree=self._path, state_dir=self._near_state, identity=me,
+            redact=redact, agent=shared_dir is not None,
         )  # fmt: skip
         far = Git(
             cwd=self._state, git_dir=self._state / "relay.git", state_dir=self._state, identity=me,
@@ -462,6 +465,8 @@ class GitWorkspace:
 
     def _tidy_own_folder(self) -> None:
         write_own_config(self._state)
+        if self._near_state != self._state:
+            write_own_config(self._near_state)
         for stale in self._state.glob("rebase-*"):
             shutil.rmtree(stale, ignore_errors=True)
 

@@ -171,9 +171,7 @@ def test_a_worker_killed_by_a_signal_ends_the_container_and_everything_in_it(pla
         "sh", "-c", "setsid setsid sh -c 'sleep 1000; :' $0 & exec sh -c 'sleep 1000; :' $0", mark
     )
     wait_until(lambda: len(place.alive(mark)) >= 2)
-    (worker,) = [
-        pid for pid in spawner.descendants(process.pid) if Path(f"/proc/{pid}").stat().st_uid == WORKER
-    ]
+    worker = place.worker_pid()
     os.kill(worker, signal.SIGKILL)
     assert process.wait(timeout=30) == 128 + signal.SIGKILL
     asked.communicate(timeout=30)
@@ -195,7 +193,7 @@ def test_the_worker_has_its_own_user_and_a_sign_of_life_to_touch(place: Walls) -
 
 def test_the_agent_reaches_neither_the_workers_environment_nor_the_socket(served: Walls) -> None:
     assert served.process is not None
-    (worker,) = spawner.descendants(served.process.pid)
+    worker = served.worker_pid()
     script = "cat /proc/$0/environ /proc/$1/environ; ls $2; kill -9 $0; ls /proc/$0/fd"
     process = served.ask("sh", "-c", script, str(worker), str(served.process.pid), str(served.socket))
     out, err = process.communicate(timeout=30)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from container import spawner
 from tests.fakes.engine import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,12 +54,13 @@ class Walls:
         os.chown(self.shared, WORKER, SITE)
         self.shared.chmod(0o2770)
         self.process: subprocess.Popen[bytes] | None = None
+        self.worker = WORKER
         self._asked: list[subprocess.Popen[bytes]] = []
 
     def serve(self, *worker: str, **environment: str) -> "subprocess.Popen[bytes]":
         """Start it with this program as the worker; wait until it listens."""
         argv = [self.python, "-I", "-S", str(self.folder / "spawner.py"), "--socket", str(self.socket)]
-        who = ["--worker", f"{WORKER}:{WORKER},{SITE}", "--agent", f"{AGENT}:{SITE}"]
+        who = ["--worker", f"{self.worker}:{self.worker},{SITE}", "--agent", f"{AGENT}:{SITE}"]
         self.process = subprocess.Popen(
             [*argv, *who, "--", *worker], cwd=self.shared, env={"PATH": PATH, **environment}
         )
@@ -80,6 +82,15 @@ class Walls:
         )  # fmt: skip
         self._asked.append(asked)
         return asked
+
+    def worker_pid(self) -> int:
+        """The worker's process, once it is its own user's."""
+
+        def found() -> int | None:
+            below = spawner.descendants(self.process.pid) if self.process is not None else set()
+            return next((pid for pid in below if Path(f"/proc/{pid}").stat().st_uid == self.worker), None)
+
+        return int(wait_until(found))
 
     def alive(self, mark: str) -> list[int]:
         """Processes whose command line holds the word; zombies have none."""
