@@ -1,0 +1,95 @@
+"""The worker's image: what goes into the build, the call that builds it, tags and pushes.
+
+Only what the image holds is handed to the engine, so that nothing else can get into a layer.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet.boxes import Engine, follow
+from fleet.problem import Problem
+from fleet.settings import ROOT
+
+TAG = "localhost/branchline-worker:latest"
+PARTS = ("container", "contracts", "worker")
+_AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+_PIP = ("/etc/pip.conf", "~/.config/pip/pip.conf", "~/.pip/pip.conf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What to build. ``platforms`` empty: this machine's."""
+
+    tags: tuple[str, ...] = (TAG,)
+    platforms: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+
+
+def build(engine: Engine, wanted: Wanted) -> None:
+    """Build and tag; the engine's progress goes to our output. Raises Problem."""
+    with _context() as context:
+        argv = [*_verb(engine, wanted), *_lent(), *(f"--build-arg={pair}" for pair in wanted.arguments)]
+        if follow(engine, [*argv, "--file", str(ROOT / "container" / "Containerfile"), str(context)]):
+            raise Problem("the image could not be built; see the lines above.")
+    if engine.name == "podman":
+        for tag in wanted.tags[1:]:
+            engine.run("tag", wanted.tags[0], tag)
+
+
+def push(engine: Engine, wanted: Wanted) -> None:
+    """Send every tag to its registry. Raises Problem."""
+    for tag in wanted.tags:
+        argv = (
+            ["manifest", "push", "--all", tag, f"docker://{tag}"]
+            if _several(engine, wanted)
+            else ["push", tag]
+        )
+        if follow(engine, argv):
+            raise Problem(f"{tag} could not be pushed; sign in to its registry ({engine.name} login) first.")
+
+
+def _several(engine: Engine, wanted: Wanted) -> bool:
+    return engine.name == "podman" and len(wanted.platforms) > 1
+
+
+def _verb(engine: Engine, wanted: Wanted) -> list[str]:
+    platforms = [f"--platform={','.join(wanted.platforms)}"] if wanted.platforms else []
+    if engine.name == "docker":
+        return ["buildx", "build", "--load", *platforms, *(f"--tag={tag}" for tag in wanted.tags)]
+    name = "--manifest" if len(wanted.platforms) > 1 else "--tag"
+    # Health checks are no part of the other format.
+    return ["build", "--format=docker", "--layers", *platforms, f"{name}={wanted.tags[0]}"]
+
+
+def _lent() -> Sequence[str]:
+    """Files of this machine that one step of the build may read; nothing of them is in the image."""
+    lent = []
+    for name, places in (("authority", _AUTHORITIES), ("pip", _pip_files())):
+        found = next((place for place in map(os.path.expanduser, places) if Path(place).is_file()), None)
+        if found is not None:
+            lent.append(f"--secret=id={name},src={found}")
+    return lent
+
+
+def _pip_files() -> tuple[str, ...]:
+    named = os.environ.get("PIP_CONFIG_FILE")
+    return (named, *_PIP) if named else _PIP
+
+
+@contextmanager
+def _context() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="branchline-image-") as folder:
+        context = Path(folder)
+        for part in PARTS:
+            shutil.copytree(
+                ROOT / part,
+                context / "code" / part,
+                ignore=shutil.ignore_patterns("__pycache__", "Containerfile", "golden", "schema"),
+            )
+        shutil.copy2(ROOT / "requirements-worker.txt", context)
+        yield context
