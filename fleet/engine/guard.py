@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+LOOPBACK = {"127.0.0.1", "localhost", "::1", "10.0.2.2"}
+"""The last is how a container of this machine calls it. A web page can have none of these for a name."""
 CREDENTIAL = re.compile(
     r"Credential=(?P<key>[^/,\s]+)/\d{8}/(?P<region>[a-z0-9-]+)/(?P<service>[a-z0-9-]+)/aws4_request"
 )
