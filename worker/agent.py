@@ -144,7 +144,8 @@ class ClaudeAgent:
     async def forget_others(self, *, but: Collection[UUID]) -> None:
         """Remove what is kept of every session but these; none may run. Raises ``AgentError``."""
         try:
-            await asyncio.to_thread(agent_memory.forget_others, self._surroundings.config_dir, but=but)
+            folder = self._surroundings.config_dir
+            await asyncio.to_thread(spawning.call, agent_memory.forget_others, folder, but=tuple(but))
         except OSError as error:
             raise AgentError(f"Old sessions could not be removed: {error.strerror}.") from error
 
