@@ -58,7 +58,9 @@ def up(
             help="Repository to work on: cloned from and pushed to directly. Without it, the example site.",
         ),
     ] = None,
-    runtime: Annotated[str, typer.Option(help="What a worker runs in: process.")] = "process",
+    runtime: Annotated[
+        str | None, typer.Option(help="What a worker runs in: process (the default), podman or docker.")
+    ] = None,
     port: Annotated[int | None, typer.Option(help="Port of the chat and the API (8080).")] = None,
     preview_port: Annotated[int | None, typer.Option(help="Port of the preview (4321).")] = None,
     simulate: Annotated[
@@ -72,9 +74,9 @@ def up(
 
     Settings: BRANCHLINE_* variables over branchline.toml over defaults; `branchline config` shows them.
     """
-    if runtime != "process":
-        raise Problem(f'the runtime "{runtime}" is not known; use --runtime process.', code=USAGE)
-    settings = load(port=port, preview_port=preview_port)
+    if runtime not in (None, "process", "podman", "docker"):
+        raise Problem(f'the runtime "{runtime}" is not known; use process, podman or docker.', code=USAGE)
+    settings = load(port=port, preview_port=preview_port, runtime=runtime)
     asyncio.run(
         run_fleet(settings=settings, repo=repo, outside=dict(os.environ), screen=Screen(), simulate=simulate)
     )

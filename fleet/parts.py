@@ -16,6 +16,7 @@ from fleet.environment import Env
 from fleet.home import Home
 from fleet.problem import Problem
 from fleet.project import Project
+from fleet.runtime import Containers
 from fleet.settings import ROOT, Settings
 from fleet.simulation import Simulation
 
@@ -26,7 +27,8 @@ DISPATCHER_GRACE = 10.0
 class Plan:
     """What does not change while the fleet runs. ``outside`` is the environment ``up`` was started in.
 
-    ``simulation``: Slack and GitHub are simulated.
+    ``containers``: what workers run in, if not in processes of this machine, and ``paths_url`` where they
+    reach its repositories. ``simulation``: Slack and GitHub are simulated.
     """
 
     settings: Settings
@@ -34,6 +36,8 @@ class Plan:
     project: Project
     outside: Mapping[str, str]
     simulation: Simulation | None = None
+    containers: Containers | None = None
+    paths_url: str = ""
 
     @property
     def offline(self) -> bool:
@@ -126,13 +130,16 @@ def worker(
         **(_tokens(plan, worker_id, launcher_token) if plan.outside.get("GITHUB_APP_ID") else {}),
     }
     outside = environment.for_worker(plan.outside, offline_url=model_url)
-    return Part(
+    part = Part(
         name=f"worker-{worker_id}",
         argv=(sys.executable, "-m", "worker"),
         env=outside | _engine(plan, url=engine_url) | own,
         cwd=ROOT,
         grace=plan.settings.shutdown_seconds,
     )
+    if plan.containers is None:
+        return part
+    return plan.containers.worker(part, worker_id=worker_id, port=preview_port, paths_url=plan.paths_url)
 
 
 def _tokens(plan: Plan, worker_id: WorkerId, launcher_token: str) -> Env:

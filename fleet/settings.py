@@ -48,6 +48,21 @@ class Settings(BaseSettings):
     login: Literal["none", "accounts", "github", "both"] = Field(
         default="none", description="How people sign in; none is for this machine alone."
     )
+    runtime: Literal["process", "podman", "docker"] = Field(
+        default="process", description="What a worker runs in; a container has walls and limits."
+    )
+    image: str = Field(
+        default="localhost/branchline-worker:latest", description="Image of workers in containers."
+    )
+    worker_memory: str = Field(
+        default="3g", pattern=r"^\d+[bkmg]?$", description="Memory of a worker in a container."
+    )
+    worker_processes: int = Field(
+        default=1024, ge=64, description="Processes and threads of a worker in a container, at most."
+    )
+    worker_processors: float = Field(
+        default=2.0, gt=0, description="Processors that a worker in a container may keep busy."
+    )
     region: str = Field(default="us-east-1", description="AWS region; on one machine only a name.")
     shutdown_seconds: float = Field(
         default=60.0, ge=0, description="Seconds a worker gets to save its work when the fleet stops."

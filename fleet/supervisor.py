@@ -9,11 +9,8 @@ import contextlib
 import ctypes
 import secrets
 import signal
-import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-
-import uvicorn
 
 from contracts.words import WorkerId
 from fleet import processes
@@ -22,6 +19,7 @@ from fleet.home import Home
 from fleet.kept import BackOff, Kept
 from fleet.launcher import Launcher, api
 from fleet.screen import Screen
+from fleet.serving import served
 
 _PROGRESS_SECONDS = 5.0
 _REAP_SECONDS = 2.0
@@ -125,7 +123,7 @@ class Supervisor:
             say=self._warn,
             back_off=self._back_off,
         )
-        url = await stack.enter_async_context(_served(launcher, token=token))
+        url = await stack.enter_async_context(served(api(launcher, token=token)))
         dispatcher = self._parts.dispatcher(engine_url or "", url, token)
         await self._start(dispatcher, "starting the dispatcher (chat and API)")
         with self._screen.step("starting the worker"):
@@ -189,28 +187,3 @@ async def _reap_orphans() -> None:
         now = processes.zombies()
         processes.reap(now & before)
         before = now
-
-
-class _Server(uvicorn.Server):
-    """A server that leaves the signals to ``Stop``."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@contextlib.asynccontextmanager
-async def _served(launcher: Launcher, *, token: str) -> AsyncIterator[str]:
-    """The launcher's API on a free port of the loopback; its URL."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        api(launcher, token=token), log_level="warning", lifespan="off", timeout_graceful_shutdown=1
-    )
-    server = _Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await serving
-        listening.close()

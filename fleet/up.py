@@ -18,6 +18,7 @@ from fleet.home import Home, Lock
 from fleet.parts import Plan
 from fleet.problem import USAGE, Problem
 from fleet.project import choose
+from fleet.runtime import Containers, containers
 from fleet.screen import Screen
 from fleet.settings import Settings, fleet_config
 from fleet.simulation import Simulation
@@ -54,13 +55,16 @@ async def up(
         _check_ports(settings)
         with screen.step("preparing the project"):
             project = await asyncio.to_thread(choose, repo=repo, home=home, settings=settings)
-        plan = Plan(settings=settings, home=home, project=project, outside=outside)
+        boxes = await asyncio.to_thread(containers, settings, home=home, project=project)
+        plan = Plan(settings=settings, home=home, project=project, outside=outside, containers=boxes)
+        if boxes is not None:
+            await asyncio.to_thread(_end_containers, boxes, screen=screen)
         if simulate:
             plan = replace(plan, simulation=await asyncio.to_thread(_simulation, plan))
         else:
             simulation.switch_off(home)
         if not stop.asked.is_set():
-            await _run(plan, screen=screen, stop=stop)
+            await _run_within(plan, screen=screen, stop=stop)
         screen.say("Branchline has stopped.")
     finally:
         lock.drop()
@@ -107,6 +111,11 @@ def _end_leftovers(home: Home, *, screen: Screen) -> None:
         processes.end(lambda: processes.leftovers(home.path), grace=_LEFTOVER_SECONDS)
 
 
+def _end_containers(found: Containers, *, screen: Screen) -> None:
+    with screen.step("looking for containers that an earlier run has left"):
+        found.end_leftovers(grace=_LEFTOVER_SECONDS)
+
+
 def _check_sign_in(settings: Settings) -> None:
     if settings.login == "none" and not is_loopback(settings.host):
         raise Problem(
@@ -121,6 +130,8 @@ def _check_ports(settings: Settings) -> None:
     ports.require(
         settings.port, what="the chat", variable="BRANCHLINE_PORT", option="--port", host=settings.host
     )
+    if settings.runtime != "process":  # each gets one that is free
+        return
     ports.require(
         settings.preview_port,
         what="the preview",
@@ -130,24 +141,34 @@ def _check_ports(settings: Settings) -> None:
     )
 
 
+async def _run_within(plan: Plan, *, screen: Screen, stop: Stop) -> None:
+    """Run with what workers in containers need around them."""
+    if plan.containers is None:
+        return await _run(plan, screen=screen, stop=stop)
+    try:
+        async with plan.containers.serving() as url:
+            await _run(replace(plan, paths_url=url), screen=screen, stop=stop)
+    finally:
+        await asyncio.to_thread(plan.containers.end_leftovers, grace=0)
+
+
 async def _run(plan: Plan, *, screen: Screen, stop: Stop) -> None:
     if plan.offline:
         screen.say("No model is configured: the OFFLINE MODEL answers (scripted).", style="bold yellow")
+    preview_port = plan.containers.first_port if plan.containers else plan.settings.preview_port
     supervisor = Supervisor(
         home=plan.home,
         parts=_parts(plan),
         screen=screen,
         stop=stop,
-        preview_port=plan.settings.preview_port,
+        preview_port=preview_port,
     )
-    preview_url = f"http://127.0.0.1:{plan.settings.preview_port}"
+    preview_url = f"http://127.0.0.1:{preview_port}"
     watching: set[asyncio.Task[None]] = set()
 
     def started() -> None:
         screen.overview(plan, preview_url=preview_url)
-        watching.add(
-            asyncio.create_task(_tell_preview(preview_url, port=plan.settings.preview_port, screen=screen))
-        )
+        watching.add(asyncio.create_task(_tell_preview(preview_url, port=preview_port, screen=screen)))
 
     try:
         await supervisor.run(plan.project.worker_id, started=started)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
@@ -132,7 +133,7 @@ class Worker:
     def _workspace(self) -> GitWorkspace:
         return GitWorkspace(
             path=self._checkout,
-            remote=self.row.repo,
+            remote=self._reached,
             worker_id=self.row.worker_id,
             token=self._token(),
             state_dir=self.settings.own_files / "git",
@@ -142,9 +143,20 @@ class Worker:
             shared_dir=self.settings.agent_files / "git" if self.settings.spawner else None,
         )
 
+    @property
+    def _by_path(self) -> bool:
+        return bool(self.settings.paths_url) and self.row.repo.startswith("/")
+
+    @property
+    def _reached(self) -> str:
+        """The repository as it is reached from here."""
+        return f"{self.settings.paths_url}{quote(self.row.repo)}" if self._by_path else self.row.repo
+
     def _token(self) -> Callable[[], str | None]:
         """What git gets as its password: the one given, or one that is asked for when git needs it."""
         fixed, url, secret = self.settings.github_token, self.settings.token_url, self.settings.token_secret
+        if self._by_path:
+            fixed = self.settings.paths_secret
         if fixed is None and url and secret:
             return TokenSource(url=url, secret=secret.get_secret_value(), worker_id=self.row.worker_id)
         return lambda: fixed.get_secret_value() if fixed else None
@@ -220,10 +232,11 @@ class Worker:
 
     async def _preview_ready(self, state: PreviewState) -> None:
         running = self.board.state.running
+        url = self.settings.preview_url or state.url
         if running is None or state.url is None:
             return
         thread_id = running.key.thread_id
-        data = {"url": state.url, "branch": names.branch(thread_id)}
+        data = {"url": url, "branch": names.branch(thread_id)}
         await self.outbox.add(Draft(type="preview.ready", thread_id=thread_id, data=data))
 
     def life(self) -> Life:

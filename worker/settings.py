@@ -46,6 +46,10 @@ class Settings(BaseSettings):
     token_secret: SecretStr | None = None
     """Proves to `token_url` which worker asks."""
 
+    paths_url: str | None = None
+    """Where repositories that the records name by a path are reached, when this machine has no such paths."""
+    paths_secret: SecretStr | None = None
+    """The password there."""
     table: str = "branchline"
     """Name of the DynamoDB table."""
     preview_port: int = Field(default=4321, ge=1, le=65535)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from fleet.boxes import Engine, follow
 from fleet.problem import Problem
-from fleet.settings import ROOT
+from fleet.settings import ROOT, Settings
 
-TAG = "localhost/branchline-worker:latest"
+TAG = str(Settings.model_fields["image"].default)
 PARTS = ("container", "contracts", "worker")
 _AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 _PIP = ("/etc/pip.conf", "~/.config/pip/pip.conf", "~/.pip/pip.conf")
