@@ -9,66 +9,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from contracts import names
-from contracts.words import ClientId, ProjectId, UserId, WorkerId
-from fleet import boxed, boxes
-from tests.acceptance.fleet import ROOT, Fleet
+from fleet import boxed
+from tests.acceptance.fleet import ROOT
 from tests.container.box import IMAGE, image
+from tests.container.fleet_of_boxes import Boxes
 from tests.fakes.engine import wait_until
 from tests.fakes.model import ScriptedModel
-from tests.integration.worker_lab import bare_remote, git
+from tests.integration.worker_lab import git
 
 # Building the image may take some minutes on a machine that has nothing of it.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-
-_SERVE = 'exec python3 -m http.server \\"$PORT\\" --bind \\"$HOST\\"'
-
-
-class Boxes:
-    """A fleet of two projects, whose workers run in containers."""
-
-    def __init__(self, folder: Path, *, model_url: str, engine: boxes.Engine) -> None:
-        self.engine = engine
-        self.remotes = {name: bare_remote(folder / name) for name in ("one", "two")}
-        config = folder / "branchline.toml"
-        tables = [
-            f'[project.{name}]\nclient = "local"\nrepo = "{remote}"\npreview.command = "{_SERVE}"\n'
-            for name, remote in self.remotes.items()
-        ]
-        config.write_text("".join(tables) + '[user.local]\nprojects = ["one", "two"]\n')
-        self.fleet = Fleet(
-            folder, ANTHROPIC_BASE_URL=model_url, ANTHROPIC_API_KEY="not-a-key", BRANCHLINE_RUNTIME="podman",
-            BRANCHLINE_IMAGE=IMAGE, BRANCHLINE_CONFIG=str(config), GITHUB_TOKEN="of-no-use-there",
-        )  # fmt: skip
-
-    def post(self, text: str, *, project: str) -> str:
-        """A message for the project's thread, which bears its name."""
-        body = {"thread_id": project, "project": project, "text": text}
-        answer = self.fleet.api.post("/v1/threads", json=body)
-        assert answer.status_code == 202, answer.text
-        return str(answer.json()["message_id"])
-
-    def preview(self, worker: WorkerId) -> str:
-        """Where the worker's preview is reached from here."""
-        name = boxed.name_of(self.fleet.home, worker)
-        return f"http://{self.engine.run('port', name, '4321/tcp').stdout.strip()}"
-
-    def running(self) -> list[str]:
-        return boxed.left(self.engine, self.fleet.home)
-
-    def close(self) -> None:
-        self.fleet.close()
-        volumes = [boxed.name_of(self.fleet.home, worker) for worker in self.workers()]
-        boxed.end(self.engine, self.fleet.home, grace=0)
-        self.engine.run("volume", "rm", "--force", *volumes, check=False)
-        shutil.rmtree(self.fleet.home, ignore_errors=True)
-
-    def workers(self) -> list[WorkerId]:
-        """Their ids, in the order of the projects."""
-        return [
-            names.worker_id(client=ClientId("local"), project=ProjectId(name), user=UserId("local"))
-            for name in self.remotes
-        ]
 
 
 @pytest.fixture
