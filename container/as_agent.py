@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 
 _FILES = range(10)
 _LINE_BYTES = 1 << 16
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 class NotStarted(OSError):
@@ -122,13 +123,16 @@ def _leave(status: int) -> int:
 def main(arguments: Sequence[str]) -> int:
     """Run the program; its exit status, 125 when it could not be started."""
     path, *argv = arguments
+    # What arrives while it is being started is for it, too.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
     try:
         spawned = start(path, argv=argv, env=os.environ, cwd=os.getcwd(), files=open_files())  # noqa: PTH109
     except OSError as problem:
         sys.stderr.write(f"{argv[0]} cannot be started: {problem}.\n")
         return 125
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+    for number in _PASSED_ON:
         signal.signal(number, lambda number, _: spawned.send_signal(number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
     status = spawned.wait()
     return _leave(status if status is not None else 125)
 
