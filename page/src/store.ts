@@ -18,8 +18,14 @@ export const signedOut = signal(false);
 export const place = signal<Place>(placeOf(location.hash));
 export const now = signal(Date.now());
 
-/** Whose name is not worth saying: one's own. */
-export const nameOf = (author: string): string => (author === me.value?.user ? "You" : author);
+/** Whether it was asked who this is; the answer may have been nobody. */
+const isMet = signal(false);
+
+/** One's own name is not worth saying; and until it is known whose that is, none is. */
+export const nameOf = (author: string): string => {
+  if (!isMet.value) return "";
+  return author === me.value?.user ? "You" : author;
+};
 
 export const threadId = computed(() => (place.value.kind === "thread" ? place.value.thread : null));
 
@@ -260,6 +266,7 @@ export async function begin(): Promise<void> {
     // An older server says nothing about itself.
   }
   await readMe();
+  isMet.value = true;
   await readThreads();
   setInterval(() => {
     now.value = Date.now();

@@ -14,6 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Dialog, Locator, Page, expect, sync_playwright
 
 from dispatcher.page import INDEX, STATIC
+from tests.fakes.engine import wait_until
 
 SECONDS = 90
 Scheme = Literal["light", "dark"]
@@ -22,6 +23,12 @@ PHONE = (390, 844)
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 _EXPECTED = "Failed to load resource"
 """What Chromium says of any answer that is an error; the page says it in words."""
+_WORDS = """
+messages => messages.map((message) => {
+  const copy = message.cloneNode(true);
+  for (const time of copy.querySelectorAll("time")) time.remove();
+  return copy.textContent;
+})"""
 _WATCH = """
 addEventListener("securitypolicyviolation", (event) =>
   console.error(`the policy held back ${event.violatedDirective} ${event.blockedURI}`));
@@ -120,6 +127,18 @@ class Window:
     def answered(self, count: int = 1) -> None:
         """Wait until so many messages show their outcome."""
         self.page.get_by_test_id("proof").nth(count - 1).wait_for()
+
+    def words(self) -> list[str]:
+        """The text of each message and of what became of it, without how long ago that was."""
+        found = self.page.get_by_test_id("message").evaluate_all(_WORDS)
+        return [str(text).replace("\n", "") for text in found]
+
+    def shows(self, words: list[str]) -> None:
+        """Wait until the messages have these words."""
+        try:
+            wait_until(lambda: self.words() == words, seconds=SECONDS)
+        except AssertionError:
+            assert self.words() == words
 
     def picture(self, path: Path) -> None:
         """What the window shows, in few colours: a picture in the repository stays there for ever."""

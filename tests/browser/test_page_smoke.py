@@ -16,10 +16,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 HOSTILE = "<img src=x onerror='window.taken=1'> [go](javascript:alert(1)) <script>alert(1)</script>"
 
 
-def shown(page: Page) -> list[str]:
-    return page.get_by_test_id("message").all_inner_texts()
-
-
 def test_a_message_is_answered_and_proved_and_a_reload_shows_the_same(window: Window, fleet: Fleet) -> None:
     page = window.open()
     expect(page.get_by_text("No sign-in: only this machine can reach this page.")).to_be_visible()
@@ -37,10 +33,10 @@ def test_a_message_is_answered_and_proved_and_a_reload_shows_the_same(window: Wi
     expect(page.get_by_test_id("threads").get_by_role("link")).to_contain_text(["Write the first page"])
     assert fleet.tree(f"thread-{thread}")["page.txt"] == "hello"
 
-    before = shown(page)
+    before = window.words()
     page.reload()
     window.answered()
-    assert [t.replace("\n", "") for t in shown(page)] == [t.replace("\n", "") for t in before]
+    window.shows(before)
     assert window.problems == []
 
 
@@ -99,10 +95,10 @@ def test_after_a_death_of_the_dispatcher_all_is_shown_once(
     page.get_by_role("tab", name="Log").click()
     received = page.get_by_test_id("log-lines").get_by_text("message.received", exact=True)
     expect(received).to_have_count(len(fleet.events(thread, "message.received")))
-    before = said.replace("\n", "")
+    before = window.words()
     page.reload()
     window.answered(2)
-    assert " ".join(page.get_by_test_id("message").all_inner_texts()).replace("\n", "") == before
+    window.shows(before)
 
 
 def dispatcher_of(fleet: Fleet) -> int:

@@ -34,10 +34,6 @@ def mode(page: Page) -> Locator:
     return page.get_by_label("How it is sent while something runs")
 
 
-def texts(page: Page) -> list[str]:
-    return [text.replace("\n", "") for text in messages(page).all_text_contents()]
-
-
 def until(path: Path) -> str:
     """A step that goes on when the file is there, and says nothing meanwhile."""
     return f"do: bash until [ -e {path} ]; do nice sleep 0.2; done"
@@ -80,18 +76,18 @@ def test_a_reload_in_mid_turn_shows_the_same_and_goes_on(
     page = window.page
     running = page.get_by_test_id("tool").filter(has_text="Bash").filter(has_text="running")
     expect(running).to_be_visible()
-    before = texts(page)
+    before = window.words()
     page.reload()
     expect(running).to_be_visible()
-    assert texts(page) == before
+    window.shows(before)
     other.open(page.url)
     expect(other.page.get_by_test_id("tool").filter(has_text="running")).to_be_visible()
-    assert texts(other.page) == before
+    other.shows(before)
     go.touch()
     for one in (window, other):
         one.answered()
         expect(one.tab("Tasks")).to_contain_text("1 of 1")
-    assert texts(page) == texts(other.page)
+    other.shows(window.words())
     assert sum(text.count("Over now.") for text in page.locator(".markdown").all_text_contents()) == 1
     assert window.problems + other.problems == []
 
