@@ -26,7 +26,8 @@ ADDRESS = "127.0.0.2"
 
 
 class Fargate:
-    """``env``: what the task definition gives each container. ``ran``: the ARNs of all tasks, in order."""
+    """``env``: what the task definition gives each container. ``ran``: the ARNs of all tasks, in order;
+    ``codes``: with what status those ended that ECS knows to have ended."""
 
     def __init__(self, *, url: str, account: str, folder: Path, env: Mapping[str, str]) -> None:
         self._where = {"url": url, "account": account}
@@ -64,9 +65,9 @@ class Fargate:
                         self._start(arn, task)
                 for arn, process in self._processes.items():
                     if process.poll() is not None and arn not in self.codes:
-                        self.codes[arn] = process.returncode
                         shutil.rmtree(self._disk(arn), ignore_errors=True)
                         ecs.stop_task(cluster=CLUSTER, task=arn, reason="Essential container in task exited")
+                        self.codes[arn] = process.returncode
 
     def _disk(self, arn: str) -> Path:
         return self._folder / arn.rpartition("/")[2]
