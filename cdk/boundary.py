@@ -2,13 +2,14 @@
 
 The role of a worker, which the dispatcher writes, narrows this to the worker's own queue, rows and keys. The
 boundary is what holds if that role should be written wrongly, or by somebody who got hold of the dispatcher:
-no scan, none of the records about accounts, sessions and tokens, no secret of the dispatcher's.
+no scan, none of the records about accounts, sessions and tokens, no secret but keys that users have brought.
 """
 
 from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_iam as iam
 
 from cdk import settings as names
+from contracts.names import USER_SECRETS
 
 PARTITIONS = ("worker#*", "thread#*", "id#*", "upload#*", "directory#*", "place#*", "unshown")
 """Keys of the table that begin like this hold what workers work on (``docs/decisions/records.md``)."""
@@ -55,7 +56,7 @@ def boundary_document(stack: Stack, *, table_arn: str) -> iam.PolicyDocument:
             iam.PolicyStatement(
                 sid="Keys",
                 actions=["secretsmanager:GetSecretValue"],
-                resources=[_secret(stack, "branchline/*")],
+                resources=[_secret(stack, f"{USER_SECRETS}*")],
             ),
             iam.PolicyStatement(
                 sid="Disk",

@@ -32,6 +32,8 @@ class Data(Stack):
         self.replies = self._queue("Replies", name=REPLIES_QUEUE, dead=self.replies_dead)
         self.images = self._images()
         self.model = self._secret("Model", name=names.MODEL_SECRET, what="The key of the model")
+        # Whether workers are given it or not: what they refer to cannot go away before they change.
+        self.export_value(self.model.secret_arn)
         self.github = (
             self._secret("GitHub", name=names.GITHUB_SECRET, what="A token of GitHub's")
             if settings.github_secret

@@ -35,8 +35,8 @@ REASONS: dict[str, dict[str, str]] = {
     "BranchlineWorkers/Execution": {"IAM5[Resource::*]": _UNNAMED},
     "BranchlineWorkers/Boundary": {
         f"IAM5[Resource::{_OURS}]": _QUEUES + " This is the most; a worker's own role names its own queue.",
-        f"IAM5[Resource::{_ARN}:secretsmanager:{_HERE}:secret:branchline/*]": "Keys that users bring; a"
-        " worker's own role names its own two.",
+        f"IAM5[Resource::{_ARN}:secretsmanager:{_HERE}:secret:branchline/user/*]": "Keys that users"
+        " bring; a worker's own role names those of its own user.",
         f"IAM5[Resource::{_ARN}:elasticfilesystem:{_HERE}:file-system/*]": "Those with the tag of the"
         " workspace alone, by condition; the file system is made after the wall.",
     },

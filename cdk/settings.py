@@ -68,6 +68,11 @@ class AwsSettings(BaseSettings):
     model_key: Literal["ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "AWS_BEARER_TOKEN_BEDROCK"] = Field(
         default="ANTHROPIC_API_KEY", description="Variable under which workers find the model's key."
     )
+    own_keys: Literal["off", "allowed", "required"] = Field(
+        default="off",
+        description="Whether workers look for keys that their user has brought (`branchline keys`), and"
+        " whether the fleet has a key of the model for those who have not; with `required` it has none.",
+    )
     github_secret: bool = Field(
         default=False,
         description="Whether workers push with the token in branchline/github. Not with a GitHub App.",

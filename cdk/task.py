@@ -82,7 +82,7 @@ def worker_task(
         ),
         logging=ecs.LogDrivers.aws_logs(log_group=log_group, stream_prefix="worker"),
         port_mappings=[ecs.PortMapping(container_port=names.PREVIEW_PORT)],
-        environment=_environment(settings),
+        environment=_environment(settings) | _own_keys(stack, settings),
         secrets=_secrets(settings, data),
     )
     container.add_mount_points(
@@ -106,8 +106,19 @@ def _environment(settings: names.AwsSettings) -> dict[str, str]:
     }
 
 
+def _own_keys(stack: Stack, settings: names.AwsSettings) -> dict[str, str]:
+    """Where a worker finds the keys of its user: what the ARNs of secrets begin with here. By name alone AWS
+    would answer a worker that asks for a secret that is not there as one that may not."""
+    if settings.own_keys == "off":
+        return {}
+    begins = f"arn:{stack.partition}:secretsmanager:{stack.region}:{stack.account}:secret:"
+    return {"BRANCHLINE_OWN_KEYS": begins, "BRANCHLINE_OWN_MODEL_KEY": settings.model_key}
+
+
 def _secrets(settings: names.AwsSettings, data: Data) -> dict[str, ecs.Secret]:
-    found: dict[str, ecs.Secret] = {settings.model_key: ecs.Secret.from_secrets_manager(data.model)}
+    found: dict[str, ecs.Secret] = {}
+    if settings.own_keys != "required":
+        found[settings.model_key] = ecs.Secret.from_secrets_manager(data.model)
     if data.github is not None:
         found["GITHUB_TOKEN"] = ecs.Secret.from_secrets_manager(data.github)
     return found

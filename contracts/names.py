@@ -12,6 +12,7 @@ import hashlib
 import re
 import uuid
 from pathlib import PurePosixPath
+from typing import Literal
 
 from contracts.words import ClientId, ProjectId, ThreadId, TurnId, UserId, WorkerId
 
@@ -28,6 +29,13 @@ _REF_LIMIT = 200
 _FILE_LIMIT = 80
 _INSTRUCTIONS = ("claude.md", "claude.local.md", "agents.md")
 _QUEUE_LIMIT = 80  # Amazon SQS: at most 80 characters of [A-Za-z0-9_-]
+_WORKER = re.compile(r"[a-z0-9_]+-[a-z0-9_]+-([a-z0-9_]+)")
+
+KeyKind = Literal["model", "github"]
+KEY_KINDS: tuple[KeyKind, ...] = ("model", "github")
+"""Keys that a user may bring: the model's, and a token of GitHub's."""
+USER_SECRETS = "branchline/user/"
+"""What the names of all secrets with keys of users' own begin with, and no others."""
 
 
 def is_id(text: str) -> bool:
@@ -93,6 +101,25 @@ def dead_letters(worker: WorkerId, *, prefix: str = "branchline") -> str:
 def short(worker: WorkerId) -> str:
     """A worker in at most 46 of ``[a-z0-9-]``, for names in AWS that hold no whole id (roles, tasks)."""
     return f"{re.sub('[^a-z0-9]', '', worker.lower())[:24]}--{digest(worker)}"
+
+
+def user_secret(user: UserId, *, kind: KeyKind) -> str:
+    """The secret with a key of a user's own. Only ``[a-z0-9_]`` stand for the user between two ``/``, so
+    no name is the beginning of another's or holds what IAM takes for a pattern.
+
+    Raises ValueError for an empty user.
+    """
+    if not user:
+        raise ValueError("user must not be empty")
+    return f"{USER_SECRETS}{_part(user)}/{kind}"
+
+
+def worker_secret(worker: WorkerId, *, kind: KeyKind) -> str:
+    """The same for the user whose worker it is. Raises ValueError for an id that is none."""
+    found = _WORKER.fullmatch(worker)
+    if found is None:
+        raise ValueError(f"{worker!r} is no worker id: it names no user")
+    return f"{USER_SECRETS}{found[1]}/{kind}"
 
 
 def thread_folder(thread_id: ThreadId) -> str:

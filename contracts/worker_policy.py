@@ -33,6 +33,8 @@ _DELIVERIES = (
     "SendMessage",
 )
 _DISK = ("ClientMount", "ClientWrite")
+_ANY_SIX = "-" + "?" * 6
+"""What AWS appends to a secret's name in its ARN. With ``*`` it would be any longer name as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,16 @@ def own_keys(worker: WorkerId) -> tuple[str, str, str]:
     return worker_pk(worker), f"thread#{worker}#*", f"id#{worker}#*"
 
 
+def own_secrets(worker: WorkerId, *, account: Account) -> list[str]:
+    """Patterns of the ARNs of its user's keys. Raises ValueError for an id that is none.
+
+    Each also without the six characters: no secret has that ARN, but where none is, it is what AWS has to
+    go by, and a worker has to tell "there is none" from "refused".
+    """
+    secrets = [names.worker_secret(worker, kind=kind) for kind in names.KEY_KINDS]
+    return [account.arn("secretsmanager", f"secret:{s}{end}") for s in secrets for end in (_ANY_SIX, "")]
+
+
 def policy(worker: WorkerId, *, account: Account) -> Document:
     """What this worker may do. Raises ValueError for an id that is none."""
     own = own_keys(worker)
@@ -69,6 +81,7 @@ def policy(worker: WorkerId, *, account: Account) -> Document:
         _records("RemovedThreads", _FORGET, others, account),
         _allow("Deliveries", "sqs", _DELIVERIES, account.arn("sqs", names.queue(worker))),
         _allow("Replies", "sqs", ("SendMessage",), account.arn("sqs", account.replies)),
+        _allow("Keys", "secretsmanager", ("GetSecretValue",), own_secrets(worker, account=account)),
         {
             **_allow("Disk", "elasticfilesystem", _DISK, account.arn("elasticfilesystem", "file-system/*")),
             "Condition": {"StringEquals": {"aws:ResourceTag/branchline": "workspace"}},
@@ -100,7 +113,7 @@ def _records(sid: str, actions: Iterable[str], keys: Iterable[str], account: Acc
     }
 
 
-def _allow(sid: str, service: str, actions: Iterable[str], resource: str) -> Document:
+def _allow(sid: str, service: str, actions: Iterable[str], resource: str | list[str]) -> Document:
     return {
         "Sid": sid,
         "Effect": "Allow",

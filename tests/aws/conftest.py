@@ -17,6 +17,12 @@ def full() -> Assembly:
     return Assembly(synthesized() / "full")
 
 
+@pytest.fixture(scope="session")
+def keyless() -> Assembly:
+    """The stacks of a fleet that has no key of the model: all users bring their own."""
+    return Assembly(synthesized() / "keyless")
+
+
 @pytest.fixture(params=["plain", "full"])
 def either(request: pytest.FixtureRequest) -> Assembly:
     """One after the other."""

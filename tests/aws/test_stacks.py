@@ -5,6 +5,7 @@ import re
 import pytest
 
 from cdk import settings as names
+from contracts.names import USER_SECRETS
 from contracts.records import TTL_ATTRIBUTE
 from tests.aws.assembly import SECONDS, Assembly, Resource, Template, text
 
@@ -162,9 +163,11 @@ def test_the_wall_leaves_out_accounts_sessions_and_scans(plain: Assembly) -> Non
     ):
         assert [r for r in reached if r.fullmatch(pk)], pk
     secrets = statement(plain["Workers"], "Keys")["Resource"]
-    assert [s.rpartition(":secret:")[2] for s in secrets] == ["branchline/*"]
-    assert not names.DISPATCHER_SECRET.startswith("branchline/")
-    assert not names.OPERATOR_SECRET.startswith("branchline/")
+    assert [s.rpartition(":secret:")[2] for s in secrets] == [f"{USER_SECRETS}*"]
+    assert not names.MODEL_SECRET.startswith(USER_SECRETS)
+    assert not names.GITHUB_SECRET.startswith(USER_SECRETS)
+    assert not names.DISPATCHER_SECRET.startswith(USER_SECRETS)
+    assert not names.OPERATOR_SECRET.startswith(USER_SECRETS)
 
 
 def test_a_task_that_is_given_no_role_may_do_nothing(plain: Assembly) -> None:
@@ -179,6 +182,24 @@ def test_the_dispatcher_reads_one_secret_and_the_container_is_given_its_keys_by_
     (secret,) = statement(full["Dispatcher"], "Secrets")["Resource"]
     assert "Dispatcher" in secret
     assert {s["Name"] for s in container(full)["Secrets"]} == {"ANTHROPIC_API_KEY", "GITHUB_TOKEN"}
+
+
+def variables(assembly: Assembly) -> dict[str, str]:
+    return {v["Name"]: text(v["Value"]) for v in container(assembly)["Environment"]}
+
+
+def test_workers_look_for_keys_of_users_only_when_they_are_told_to(plain: Assembly, full: Assembly) -> None:
+    assert not [name for name in variables(plain) if "_OWN_" in name]
+    told = variables(full)
+    assert told["BRANCHLINE_OWN_KEYS"].endswith(":secret:")
+    (allowed,) = statement(full["Workers"], "Keys")["Resource"]
+    assert text(allowed) == f"{told['BRANCHLINE_OWN_KEYS']}{USER_SECRETS}*"
+    assert told["BRANCHLINE_OWN_MODEL_KEY"] == "ANTHROPIC_API_KEY"
+
+
+def test_where_all_users_bring_keys_the_containers_are_given_none(keyless: Assembly) -> None:
+    assert "Secrets" not in container(keyless)
+    assert "BRANCHLINE_OWN_KEYS" in variables(keyless)
 
 
 # ---------------------------------------------------------------- the task

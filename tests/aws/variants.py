@@ -1,7 +1,8 @@
-"""Runs in the environment of its own: the stacks as they come, and with everything that can be chosen.
+"""Runs in the environment of its own: the stacks as they come, with everything that can be chosen, and
+where all users bring keys.
 
-``python -m tests.aws.variants FOLDER`` writes ``FOLDER/plain``, ``FOLDER/full`` and ``FOLDER/reasons.json``.
-One process for both, because what takes long is to start.
+``python -m tests.aws.variants FOLDER`` writes ``FOLDER/plain``, ``FOLDER/full``, ``FOLDER/keyless`` and
+``FOLDER/reasons.json``. One process for all, because what takes long is to start.
 """
 
 import json
@@ -17,22 +18,24 @@ FULL = AwsSettings(
     workspace="efs",
     disk_gb=50,
     github_secret=True,
+    own_keys="allowed",
     reserved_concurrency=50,
     alarm_email="ops@example.com",
     budget_dollars=200,
     worker_environment={"ANTHROPIC_BASE_URL": "https://model.example"},
     environment={"BRANCHLINE_PUBLIC_URL": "https://fleet.example"},
 )
+KEYLESS = AwsSettings(own_keys="required")
 
 
 def main(folder: Path) -> None:
-    """Write both."""
+    """Write all."""
     asset, config = folder / "asset", folder / "config"
     for made in (asset, config):
         made.mkdir(parents=True)
     (asset / "standin.py").write_text("# stands in for the dispatcher's zip\n")
     (config / "branchline.toml").write_text('[project.site]\nrepo = "https://example.invalid/site.git"\n')
-    for name, settings in (("plain", AwsSettings()), ("full", FULL)):
+    for name, settings in (("plain", AwsSettings()), ("full", FULL), ("keyless", KEYLESS)):
         code = Code(asset=asset, config=config if settings is FULL else None)
         app = build(settings=settings, code=code, image_tag="tag", out=folder / name)
         checks(app)

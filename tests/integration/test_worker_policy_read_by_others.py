@@ -76,6 +76,33 @@ def test_its_own_rows_and_queue_and_nobody_elses() -> None:
         assert not any(allowed(mine, *cases)), other
 
 
+def test_the_keys_of_its_own_user_and_nobody_elses() -> None:
+    mine, read = worker("ada"), "secretsmanager:GetSecretValue"
+    own = [f"branchline/user/ada/{kind}-AbC123" for kind in ("model", "github")]
+    asked_for = "branchline/user/ada/model"  # what AWS goes by where there is no such secret
+    assert all(
+        allowed(mine, *((read, HERE.arn("secretsmanager", f"secret:{s}"), None) for s in (*own, asked_for)))
+    )
+    for name in (
+        "branchline/user/ada2/model",
+        "branchline/user/ad/model",
+        "branchline/user/a_2a/model",
+        "branchline/user/ada/model-other",
+        "branchline/user/ada/mode",
+        "branchline/model",
+        "branchline/github",
+        "branchline-dispatcher",
+        "branchline-operator",
+    ):
+        there = HERE.arn("secretsmanager", f"secret:{name}-AbC123")
+        assert not any(allowed(mine, (read, there, None))), name
+    for action in ("PutSecretValue", "DeleteSecret", "DescribeSecret", "UpdateSecret"):
+        there = HERE.arn("secretsmanager", f"secret:{own[0]}")
+        assert not any(allowed(mine, (f"secretsmanager:{action}", there, None))), action
+    elsewhere = HERE.arn("secretsmanager", f"secret:{own[0]}").replace(HERE.id, "210987654321")
+    assert not any(allowed(mine, (read, elsewhere, None)))
+
+
 def test_nothing_without_a_key_and_nothing_about_people() -> None:
     mine = worker("ada")
     assert not any(

@@ -101,6 +101,68 @@ def test_no_queue_role_or_task_name_is_shared(worker: WorkerId, other: WorkerId)
     assert re.fullmatch("[a-z0-9-]{1,46}", names.short(worker))
 
 
+def keys(document: dict[str, Any]) -> list[str]:
+    (statement,) = [s for s in document["Statement"] if s["Sid"] == "Keys"]
+    assert statement["Action"] == ["secretsmanager:GetSecretValue"]
+    return list(statement["Resource"])
+
+
+def arns(user: str) -> list[str]:
+    """A user's secrets as AWS names them."""
+    secrets = [names.user_secret(UserId(user), kind=kind) for kind in names.KEY_KINDS]
+    return [HERE.arn("secretsmanager", f"secret:{secret}-{end}") for secret in secrets for end in ENDS]
+
+
+ENDS = ("AbC123", "model-", "??????", "github")
+
+
+@given(WILD, WILD, WILD)
+def test_a_worker_reads_the_keys_of_its_own_user_whatever_the_project(c: str, p: str, u: str) -> None:
+    worker = names.worker_id(client=ClientId(c), project=ProjectId(p), user=UserId(u))
+    patterns = keys(policy(worker, account=HERE))
+    assert all(any(matches(pattern, arn) for pattern in patterns) for arn in arns(u))
+    for kind in names.KEY_KINDS:
+        assert names.worker_secret(worker, kind=kind) == names.user_secret(UserId(u), kind=kind)
+
+
+@given(WILD, WILD)
+@example("a", "a/model-x")
+@example("a", "a-b")
+@example("a", "a*")
+@example("a*", "ab")
+@example("a?", "ab")
+@example("a", "A")
+@example("a", "user/a")
+def test_no_key_of_another_user_matches(user: str, other: str) -> None:
+    if user == other:
+        return
+    patterns = keys(policy(worker_of(user), account=HERE))
+    assert not [arn for arn in arns(other) if any(matches(pattern, arn) for pattern in patterns)]
+
+
+def test_no_secret_with_a_longer_name_matches_and_none_of_the_fleets() -> None:
+    patterns = keys(policy(worker_of("ada"), account=HERE))
+    for name in (
+        "branchline/model",
+        "branchline/github",
+        "branchline-operator",
+        "branchline-dispatcher",
+        "branchline/user/ada/model-",
+        "branchline/user/ada/model-of-the-past",
+        "branchline/user/ada/models",
+        "branchline/user/ada",
+        "branchline/user/ada/model/github",
+    ):
+        arn = HERE.arn("secretsmanager", f"secret:{name}-AbC123")
+        assert not any(matches(pattern, arn) for pattern in patterns), name
+
+
+@pytest.mark.parametrize("worker", ["a", "a-b", "a-b-c-d", "a--c", "a-b-", "-b-c", ""])
+def test_an_id_that_names_no_user_gets_no_policy(worker: str) -> None:
+    with pytest.raises(ValueError, match="no worker id"):
+        policy(WorkerId(worker), account=HERE)
+
+
 @given(st.text().filter(lambda text: not re.fullmatch("[a-z0-9_-]+", text)))
 def test_an_id_that_is_none_gets_no_policy(text: str) -> None:
     with pytest.raises(ValueError, match="no worker id"):
