@@ -6,6 +6,7 @@ business and are read by it. Shows nothing and decides nothing.
 
 import base64
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -32,7 +33,8 @@ class Cloud:
     """One account in one region."""
 
     def __init__(self, *, region: str | None = None) -> None:
-        self._session = aioboto3.Session(region_name=region)
+        # The one variable of the two that boto does not read, and CDK reads first.
+        self._session = aioboto3.Session(region_name=region or os.environ.get("AWS_REGION") or None)
 
     @property
     def region(self) -> str:

@@ -127,6 +127,8 @@ def test_what_is_missing_is_said_in_one_sentence(lab: Lab) -> None:
     assert "there are no AWS credentials" in nobody.stderr
     nowhere = lab.run("deploy", "--yes", AWS_REGION="", AWS_DEFAULT_REGION="")
     assert "there is no AWS region" in nowhere.stderr
+    for one in ({"AWS_REGION": ""}, {"AWS_DEFAULT_REGION": ""}):
+        assert "run this once with --bootstrap" in lab.run("deploy", "--yes", **one).stderr, "one is enough"
     unprepared = lab.run("deploy", "--yes")
     assert (unprepared.returncode, unprepared.stderr.count("\n")) == (2, 1)
     assert "run this once with --bootstrap" in unprepared.stderr
