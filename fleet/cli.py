@@ -16,7 +16,7 @@ from rich.text import Text
 
 from contracts.events import FINAL, Event
 from contracts.words import Mode, Outcome
-from fleet import account, change, link, listing, tokens
+from fleet import account, change, keys, link, listing, tokens
 from fleet import doctor as doctor_checks
 from fleet import redrive as letters
 from fleet import redrive_replies as replies
@@ -43,6 +43,7 @@ app = typer.Typer(
 app.add_typer(link.app, name="link")
 app.add_typer(account.app, name="account")
 app.add_typer(tokens.app, name="token")
+app.add_typer(keys.app, name="keys")
 app.add_typer(simulated.app, name="simulate")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON instead of text.")]

@@ -112,9 +112,12 @@ async def _deploy(deployment: "Deployment", *, yes: bool) -> None:
 
 
 def _check_keys(settings: AwsSettings, place: "Place", keys: dict[str, str]) -> None:
-    if not place.has_key and not keys.get(settings.model_key):
+    if settings.own_keys == "required":
+        _say("note: the fleet has no key of the model; its users bring theirs (branchline keys set model)")
+    elif not place.has_key and not keys.get(settings.model_key):
         raise Problem(
-            f"workers need a key of the model: set {settings.model_key}, it is put into Secrets Manager.",
+            f"workers need a key of the model: set {settings.model_key}, it is put into Secrets Manager;"
+            ' or set own_keys = "required" in [aws] if all users bring theirs.',
             code=USAGE,
         )
     if settings.github_secret and not place.has_token and not keys.get("GITHUB_TOKEN"):

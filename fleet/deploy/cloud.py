@@ -7,8 +7,9 @@ business and are read by it. Shows nothing and decides nothing.
 import base64
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import aioboto3
@@ -27,6 +28,15 @@ _NO_CREDENTIALS = (
 _NO_REGION = "there is no AWS region: set AWS_REGION, such as eu-central-1, and try again."
 _GONE = {"ResourceNotFoundException", "ParameterNotFound", "ValidationError", "RepositoryNotFoundException"}
 _GONE |= {"ImageNotFoundException", "ClusterNotFoundException", "NoSuchEntity", "NoSuchEntityException"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A secret: its name, when it was changed, what it holds."""
+
+    name: str
+    changed: str
+    value: str = field(repr=False)
 
 
 class Cloud:
@@ -121,6 +131,42 @@ class Cloud:
             await self.fill(name, json.dumps({**before, **values}))
         return changed
 
+    async def keep(self, name: str, value: str, *, what: str) -> bool:
+        """Put a value into a secret of this name, made now if there is none; whether it was made."""
+        async with self._client("secretsmanager") as secrets:
+            with _translated(f"to keep the secret {name}"):
+                try:
+                    await secrets.create_secret(Name=name, Description=what, SecretString=value)
+                except secrets.exceptions.ResourceExistsException:
+                    await secrets.put_secret_value(SecretId=name, SecretString=value)
+                    return False
+        return True
+
+    async def kept(self, begins: str) -> list[Kept]:
+        """The secrets whose names begin so, with what they hold."""
+        async with self._client("secretsmanager") as secrets:
+            with _translated("for the secrets"):
+                pages = secrets.get_paginator("list_secrets").paginate(
+                    Filters=[{"Key": "name", "Values": [begins]}]
+                )
+                found = {s["Name"]: s async for page in pages for s in page["SecretList"]}
+        return [
+            Kept(name=name, changed=str(s.get("LastChangedDate", "")), value=await self.secret(name))
+            for name, s in found.items()
+            if name.startswith(begins)
+        ]
+
+    async def forget(self, name: str) -> bool:
+        """Delete a secret at once and for good; whether there was one."""
+        async with self._client("secretsmanager") as secrets:
+            with _translated(f"to delete the secret {name}"):
+                try:
+                    await secrets.describe_secret(SecretId=name)
+                except ClientError as error:
+                    return _false_if_gone(error)
+                await secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+        return True
+
     # ------------------------------------------------------------ images
 
     async def has_image(self, tag: str) -> bool:
@@ -164,11 +210,22 @@ class Cloud:
                     _false_if_gone(error)
         return []
 
-    async def stop_task(self, task: str) -> None:
+    async def workers(self) -> dict[str, str]:
+        """Those tasks, each with the id of its worker."""
+        tasks = await self.tasks()
+        found: dict[str, str] = {}
+        async with self._client("ecs") as ecs:
+            with _translated("about the workers"):
+                for start in range(0, len(tasks), 100):
+                    shown = await ecs.describe_tasks(cluster=names.CLUSTER, tasks=tasks[start : start + 100])
+                    found |= {task["taskArn"]: _worker_of(task) for task in shown["tasks"]}
+        return {task: worker for task, worker in found.items() if worker}
+
+    async def stop_task(self, task: str, *, reason: str) -> None:
         """Ask a worker to save its work and leave."""
         async with self._client("ecs") as ecs:
             with _translated("to stop a worker"):
-                await ecs.stop_task(cluster=names.CLUSTER, task=task, reason="branchline destroy")
+                await ecs.stop_task(cluster=names.CLUSTER, task=task, reason=reason)
 
     async def delete_roles(self) -> int:
         """Delete the roles of workers; how many there were. The boundary cannot be deleted before them."""
@@ -208,6 +265,12 @@ class Cloud:
         _ = self.region
         async with self._session.client(name) as client:  # type: ignore[call-overload]
             yield client
+
+
+def _worker_of(task: Mapping[str, Any]) -> str:
+    """Whose task it is, as it was told at its start."""
+    told = [v for c in task["overrides"]["containerOverrides"] for v in c.get("environment", ())]
+    return next((str(v["value"]) for v in told if v["name"] == "CONTAINER_ID"), "")
 
 
 def _false_if_gone(error: ClientError) -> bool:

@@ -197,6 +197,8 @@ class Deployment:
 
     def _of_workers(self) -> dict[str, str]:
         github = {"GITHUB_TOKEN": names.GITHUB_SECRET} if self.settings.github_secret else {}
+        if self.settings.own_keys == "required":
+            return github
         return {self.settings.model_key: names.MODEL_SECRET, **github}
 
     async def _wait(self) -> str:

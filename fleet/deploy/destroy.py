@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from cdk import settings as names
+from contracts.names import USER_SECRETS
 from fleet.deploy.cloud import Cloud
 from fleet.deploy.deploy import DATA, DISPATCHER, WATCH, WORKERS
 from fleet.deploy.steps import Step
@@ -40,6 +41,7 @@ class Removal:
         return (
             Step(says="delete the images", do=self.cloud.delete_images),
             self._delete(DATA),
+            Step(says="delete the keys of users", do=self._keys),
             Step(says="delete the queues", do=self._queues),
             Step(says="delete the records", do=self.cloud.delete_table),
         )
@@ -56,7 +58,7 @@ class Removal:
     async def _stop(self) -> str:
         tasks = await self.cloud.tasks()
         for task in tasks:
-            await self.cloud.stop_task(task)
+            await self.cloud.stop_task(task, reason="branchline destroy")
         deadline = time.monotonic() + self.leave_seconds
         while left := await self.cloud.tasks():
             if time.monotonic() > deadline:
@@ -66,6 +68,10 @@ class Removal:
 
     async def _roles(self) -> str:
         return f"{await self.cloud.delete_roles()} roles"
+
+    async def _keys(self) -> str:
+        gone = [await self.cloud.forget(kept.name) for kept in await self.cloud.kept(USER_SECRETS)]
+        return f"{sum(gone)} keys"
 
     async def _queues(self) -> str:
         return f"{await self.cloud.delete_queues()} queues"

@@ -135,12 +135,26 @@ def test_what_is_missing_is_said_in_one_sentence(lab: Lab) -> None:
     prepared(lab)
     keyless = lab.run("deploy", "--yes", ANTHROPIC_API_KEY="")
     assert "set ANTHROPIC_API_KEY" in keyless.stderr
+    assert 'or set own_keys = "required"' in keyless.stderr
+    allowed = lab.run("deploy", "--yes", ANTHROPIC_API_KEY="", BRANCHLINE_AWS_OWN_KEYS="allowed")
+    assert "set ANTHROPIC_API_KEY" in allowed.stderr, "those who bring none would have none"
     assert "set GITHUB_TOKEN" in lab.run("deploy", "--yes", BRANCHLINE_AWS_GITHUB_SECRET="true").stderr
     (lab.folder / "branchline.toml").write_text('github_client_secret = "s"\n' + CONFIG)
     assert "holds github_client_secret" in lab.run("deploy", "--yes").stderr
     (lab.folder / "branchline.toml").unlink()
     assert "name the first project with --repo URL" in lab.run("deploy", "--yes").stderr
     assert lab.asked("cdk") == [], "nothing was begun"
+
+
+def test_a_fleet_whose_users_bring_keys_is_deployed_without_one(lab: Lab) -> None:
+    prepared(lab)
+    for name in (names.MODEL_SECRET, names.OPERATOR_SECRET):
+        lab.cloud.client("secretsmanager").create_secret(Name=name, SecretString="made by AWS")
+    lab.cloud.client("secretsmanager").create_secret(Name=names.DISPATCHER_SECRET, SecretString="{}")
+    done = lab.run("deploy", "--yes", "--wait", "1", BRANCHLINE_AWS_OWN_KEYS="required")
+    assert "the fleet has no key of the model" in done.stdout, done.stderr
+    assert "make the rest: network, dispatcher, alarms" in done.stdout
+    assert lab.secret(names.MODEL_SECRET) == "made by AWS", "the one in the environment is somebody's own"
 
 
 def test_a_step_that_fails_ends_it_with_what_to_do(lab: Lab) -> None:
@@ -201,9 +215,11 @@ def assert_deployed(lab: Lab, *, said: str) -> None:
 
 def assert_removed(lab: Lab) -> None:
     worker_role(lab)
+    lab.cloud.client("secretsmanager").create_secret(Name="branchline/user/mona/model", SecretString="k" * 8)
     kept = lab.run("destroy", "--yes")
     assert kept.returncode == 0, kept.stdout + kept.stderr
     assert "kept: the stack BranchlineData with the table branchline" in kept.stdout
+    assert lab.secret("branchline/user/mona/model")
     roles = lab.cloud.client("iam").list_roles(PathPrefix=names.WORKER_ROLES)["Roles"]
     assert roles == [], "the wall cannot be deleted while a role has it"
     assert lab.cloud.client("dynamodb").describe_table(TableName=names.TABLE)["Table"]["ItemCount"] >= 0
@@ -213,6 +229,8 @@ def assert_removed(lab: Lab) -> None:
     assert stacks(lab) == {"CDKToolkit"}
     assert names.TABLE not in lab.cloud.client("dynamodb").list_tables()["TableNames"]
     assert lab.cloud.client("sqs").list_queues().get("QueueUrls", []) == []
+    left = lab.cloud.client("secretsmanager").list_secrets()["SecretList"]
+    assert not [s["Name"] for s in left if s["Name"].startswith("branchline/user/")]
 
 
 def worker_role(lab: Lab) -> None:
