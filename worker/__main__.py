@@ -38,6 +38,7 @@ from worker.log import bound, configure, get_logger
 from worker.memory import use_one_arena
 from worker.node import NodeMissing, find_node
 from worker.outbox import Outbox
+from worker.own_keys import OwnKeys, read_own_keys
 from worker.parts import Parts
 from worker.ports import Draft, PreviewState
 from worker.preview import DevServer
@@ -67,13 +68,14 @@ class Worker:
         row: WorkerRecord,
         place: str,
         leaving: asyncio.Event,
+        own: OwnKeys,
     ) -> None:
-        self.settings, self.row, self.lease, self.place = settings, row, lease, place
+        self.settings, self.row, self.lease, self.place, self.own = settings, row, lease, place, own
         if settings.spawner is not None:
             spawning.lay_out(settings.own_files, shared=settings.agent_files, checkout=self._checkout)
         # Leftovers are those of this disk: an owner with another disk on this machine is nobody to kill.
         self.mark = f"{row.worker_id}@{place}"
-        self.redactor = Redactor(secrets=secrets())
+        self.redactor = Redactor(secrets=[*secrets(), *own.values])
         self.board = Board()
         self.leaving = leaving
         self.bell = Bell(aws=clients, url=row.replies_url, worker=row.worker_id)
@@ -154,7 +156,8 @@ class Worker:
 
     def _token(self) -> Callable[[], str | None]:
         """What git gets as its password: the one given, or one that is asked for when git needs it."""
-        fixed, url, secret = self.settings.github_token, self.settings.token_url, self.settings.token_secret
+        fixed = self.own.github or self.settings.github_token
+        url, secret = self.settings.token_url, self.settings.token_secret
         if self._by_path:
             fixed = self.settings.paths_secret
         if fixed is None and url and secret:
@@ -166,7 +169,7 @@ class Worker:
             state_dir=self.settings.own_files / "agent",
             config_dir=self.settings.agent_files / "claude",
             worker_marker=self.mark,
-            model_env=model_environment(),
+            model_env=self.own.instead(model_environment()),
             pass_env=self.settings.pass_env,
             redact=self.redactor,
             trusted=self.row.trusted,
@@ -273,6 +276,9 @@ async def serve(settings: Settings) -> int:
     leaving = asyncio.Event()
     drain_on_signals(leaving)
     settings = await asyncio.to_thread(located, settings)
+    own = await read_own_keys(settings)
+    if own.values:
+        configure(level=settings.log_level, redactor=Redactor(secrets=[*secrets(), *own.values]))
     disk = Disk(settings.own_files)
     async with AsyncExitStack() as stack:
         clients = await stack.enter_async_context(aws.connect())
@@ -291,7 +297,13 @@ async def serve(settings: Settings) -> int:
         stack.enter_context(bound(worker=worker_id, epoch=lease.epoch))
         await disk.lock(grace=LOCK_GRACE, prove=lease.prove)
         worker = Worker(
-            settings=settings, clients=clients, lease=lease, row=row, place=disk.place, leaving=leaving
+            settings=settings,
+            clients=clients,
+            lease=lease,
+            row=row,
+            place=disk.place,
+            leaving=leaving,
+            own=own,
         )
         async with worker.bell.ringing():
             left = await worker.life().live()

@@ -23,6 +23,10 @@ class LeaseHeld(WorkerError):
         self.epoch = epoch
 
 
+class KeyUnreadable(WorkerError):
+    """The user has a key of their own, or may have, and it cannot be read: start nothing with another."""
+
+
 class WorkspaceError(WorkerError):
     """Git or the disk refused; the text says what to do."""
 

@@ -46,6 +46,11 @@ class Settings(BaseSettings):
     token_secret: SecretStr | None = None
     """Proves to `token_url` which worker asks."""
 
+    own_keys: str | None = None
+    """What ARNs of secrets begin with here; then keys of this worker's user are looked for at the start."""
+    own_model_key: str = "ANTHROPIC_API_KEY"
+    """Variable in which Claude Code gets the model's key of the user's own."""
+
     paths_url: str | None = None
     """Where repositories that the records name by a path are reached, when this machine has no such paths."""
     paths_secret: SecretStr | None = None
