@@ -133,7 +133,7 @@ def test_a_user_with_keys_works_with_them_and_without_them_with_the_fleets(tmp_p
 
 
 def test_a_key_that_cannot_be_read_starts_nothing_with_another(tmp_path: Path) -> None:
-    with keys(tmp_path) as mine:
+    with keys(tmp_path, BRANCHLINE_OWN_MODEL_KEY="CLAUDE_CODE_OAUTH_TOKEN") as mine:
         cloud = mine.cloud
         mine.run("set", "model", key=OWN)
         refused = Refusal(action="GetSecretValue", code="AccessDeniedException", times=1000)
@@ -148,7 +148,9 @@ def test_a_key_that_cannot_be_read_starts_nothing_with_another(tmp_path: Path) -
         refused.times = 0
         assert cloud.function.invoke({"branchline": "sweep"}) == {"done": "sweep"}
         cloud.answered("t1")
-        assert mine.used() == {OWN}
+        assert mine.used() == {None}, "the fleet's key is of another kind, and would come first"
+        sent = {request.request.headers.get("authorization") for request in cloud.model.requests}
+        assert sent == {f"Bearer {OWN}"}
 
 
 def test_a_secret_that_holds_no_key_is_said_to(tmp_path: Path) -> None:
