@@ -21,6 +21,7 @@ from dispatcher.dead_replies import DeadReplies
 from dispatcher.deleting import Deleting
 from dispatcher.ecs import launching
 from dispatcher.ecs_settings import EcsSettings
+from dispatcher.edge import Edge
 from dispatcher.endings import Endings
 from dispatcher.frontends import Chat, Frontdoor, Inside
 from dispatcher.guard import Guard, is_loopback
@@ -70,8 +71,7 @@ def create_app(
     """The application; it connects when it is started and lets go when it is stopped.
 
     ``in_lambda``: it listens nowhere, and nothing runs beside the requests; ``app.state.rounds`` does it when
-    asked. ``now``: Unix time, for all that
-    has to do with signing in. Raises ValueError for settings that would let anybody in.
+    asked. ``now``: Unix time, for signing in. Raises ValueError for settings that would let anybody in.
     """
     refuse_open(settings, in_lambda=in_lambda)
 
@@ -102,26 +102,22 @@ def create_app(
             yield
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    loopback = is_loopback(settings.host) and not in_lambda
     app.add_middleware(Gate)
-    previews = preview_names(settings)
+    previews = PreviewNames.of(settings)
     app.add_middleware(PreviewDoor, names=previews)
     app.add_middleware(
         Guard,
-        loopback=loopback,
+        loopback=is_loopback(settings.host) and not in_lambda,
         public_host=settings.outside_host,
         signed_in=settings.signs_in,
         previews=previews,
     )
     app.add_middleware(SafeHeaders, cookies=Cookies(settings), previews=previews)
+    if settings.has_edge:
+        app.add_middleware(Edge, key=settings.edge_key.get_secret_value())
     answers.install(app)
     app.include_router(page.router(settings))
     return app
-
-
-def preview_names(settings: Settings) -> PreviewNames:
-    """Under a public name there are previews only where people sign in."""
-    return PreviewNames(public_host=settings.outside_host if settings.signs_in else None)
 
 
 class _House:
@@ -193,7 +189,7 @@ class _House:
         """What passes previews on."""
         return proxying(
             table=self.table,
-            names=preview_names(self.settings),
+            names=PreviewNames.of(self.settings),
             tickets=self.tickets,
             again=self.signing.doors.again,
             first_port=self.settings.preview_port,
@@ -212,10 +208,11 @@ class _House:
         preview = Preview(
             ingest=self.ingest,
             table=self.table,
-            preview_names=preview_names(self.settings),
+            preview_names=PreviewNames.of(self.settings),
             tickets=self.tickets,
             standing=self.signing.doors.standing,
-            passed_on=not self.in_lambda,
+            passed_on=not self.in_lambda or self.settings.has_edge,
+            live=not self.in_lambda,
         )
         dead = DeadReplies(table=self.table, places=self.places, rings=self.rings) if self.rings else None
         health = Health(settings=self.settings, table=self.table, queues=self.queues, dead=dead)

@@ -28,10 +28,11 @@ class Context(Protocol):
 
 
 class Door:
-    """The application for events, one after the other. Not for two threads."""
+    """The application for events, one after the other. Not for two threads. ``whole``: answers in one piece
+    are waited for until they end."""
 
-    def __init__(self, app: FastAPI) -> None:
-        self._app = app
+    def __init__(self, app: FastAPI, *, whole: bool = False) -> None:
+        self._app, self._whole = app, whole
         self._runner: asyncio.Runner | None = None
         self._life: AsyncExitStack | None = None
 
@@ -54,7 +55,7 @@ class Door:
                 await Out(asked.event, pieces=pieces).run(self._app, seconds=seconds)
                 return None
             case lambda_events.Request():
-                return await lambda_http.answer(self._app, asked.event, seconds=seconds)
+                return await lambda_http.answer(self._app, asked.event, seconds=seconds, whole=self._whole)
             case lambda_events.Replies():
                 again = await self._rounds.look(asked.rung, seconds=seconds)
                 return {"batchItemFailures": [{"itemIdentifier": i} for i in again]}
@@ -67,7 +68,9 @@ class Door:
 
     @property
     def _rounds(self) -> Rounds:
-        rounds: Rounds = self._app.state.rounds
+        rounds: Rounds | None = getattr(self._app.state, "rounds", None)
+        if rounds is None:
+            raise lambda_http.UnknownEvent("This function answers requests alone: check what invokes it.")
         return rounds
 
     async def _connect(self) -> None:

@@ -19,6 +19,12 @@ LINGER_SECONDS = 0.25
 """How long an answer that goes on may still grow after its first piece."""
 LONGEST_SECONDS = 20.0
 """How long an answer that goes on is waited for. An HTTP API gives up after 30 seconds."""
+MOST_ANSWERED = 4 * 1024 * 1024
+"""Bytes of an answer: a Lambda's result has 6 MB at most, and base64 makes four bytes of three."""
+_MOST_TEXT = 1024 * 1024
+"""Bytes that may leave as text, which as JSON can be several times as long."""
+_LATE = "The answer took too long: try again.\n"
+_TOO_LARGE = f"The answer is too large to be passed on: {MOST_ANSWERED // 2**20} MB at most.\n"
 _TEXT = ("text/", "application/json", "application/javascript")
 
 
@@ -41,6 +47,9 @@ def scope_of(event: Event, *, without: frozenset[str] = frozenset()) -> Scope:
     headers = [(name, value) for name, value in headers if name not in without]
     if event.get("cookies"):
         headers.append(("cookie", "; ".join(event["cookies"])))
+    if event.get("body") and "content-length" not in dict(headers):
+        # Over HTTP/2 a browser need not say it; without it who passes a request on takes it for empty.
+        headers.append(("content-length", str(len(body_of(event)))))
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -71,10 +80,14 @@ def head_of(start: Message) -> dict[str, Any]:
     return {"statusCode": start["status"], "headers": headers, **({"cookies": cookies} if cookies else {})}
 
 
-async def answer(app: ASGIApp, event: Event, *, seconds: float = LONGEST_SECONDS) -> dict[str, Any]:
-    """What the application says to a request. Raises UnknownEvent, and whatever the application raises."""
-    exchange = _Exchange(body_of(event))
-    ending = asyncio.get_running_loop().call_later(min(seconds, LONGEST_SECONDS), exchange.gone.set)
+async def answer(
+    app: ASGIApp, event: Event, *, seconds: float = LONGEST_SECONDS, whole: bool = False
+) -> dict[str, Any]:
+    """What the application says to a request. ``whole``: an answer that goes on is waited for until it ends
+    or its time is over. Raises UnknownEvent, and whatever the application raises."""
+    exchange = _Exchange(body_of(event), linger=None if whole else LINGER_SECONDS)
+    seconds = seconds if whole else min(seconds, LONGEST_SECONDS)
+    ending = asyncio.get_running_loop().call_later(seconds, exchange.is_late)
     try:
         await app(scope_of(event), exchange.receive, exchange.send)
     finally:
@@ -85,34 +98,67 @@ async def answer(app: ASGIApp, event: Event, *, seconds: float = LONGEST_SECONDS
 class _Exchange:
     """One request's body going in, one answer coming out."""
 
-    def __init__(self, body: bytes) -> None:
-        self.gone = asyncio.Event()
+    def __init__(self, body: bytes, *, linger: float | None) -> None:
+        self._gone = asyncio.Event()
+        self._linger = linger
+        self._late = False
         self._body: bytes | None = body
         self._start: Message = {}
         self._answer = bytearray()
+
+    def is_late(self) -> None:
+        """The time is over."""
+        self._late = True
+        self._gone.set()
 
     async def receive(self) -> Message:
         if self._body is not None:
             body, self._body = self._body, None
             return {"type": "http.request", "body": body, "more_body": False}
-        await self.gone.wait()
+        await self._gone.wait()
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._start = message
             return
-        self._answer += message.get("body", b"")
-        if not message.get("more_body"):
-            self.gone.set()
-        elif self._answer:
-            asyncio.get_running_loop().call_later(LINGER_SECONDS, self.gone.set)
+        if not self._is_too_large:
+            self._answer += message.get("body", b"")
+        if not message.get("more_body") or self._is_too_large:
+            self._gone.set()
+        elif self._answer and self._linger is not None:
+            asyncio.get_running_loop().call_later(self._linger, self._gone.set)
+
+    @property
+    def _is_too_large(self) -> bool:
+        return len(self._answer) > MOST_ANSWERED
 
     def result(self) -> dict[str, Any]:
+        if self._is_too_large:
+            return _words(502, _TOO_LARGE)
+        if not self._start and self._late:
+            return _words(504, _LATE)
         if not self._start:
             raise RuntimeError("the application gave no answer")
         head = head_of(self._start)
         packed = "content-encoding" in head["headers"]
         plain = head["headers"].get("content-type", "").startswith(_TEXT) and not packed
-        body = self._answer.decode() if plain else base64.b64encode(self._answer).decode()
-        return {**head, "body": body, "isBase64Encoded": not plain}
+        text = _text(bytes(self._answer)) if plain else None
+        if text is not None:
+            return {**head, "body": text, "isBase64Encoded": False}
+        return {**head, "body": base64.b64encode(self._answer).decode(), "isBase64Encoded": True}
+
+
+def _text(answer: bytes) -> str | None:
+    """What can leave as text. A site may say it is text and mean another encoding."""
+    if len(answer) > _MOST_TEXT:
+        return None
+    try:
+        return answer.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _words(status: int, text: str) -> dict[str, Any]:
+    headers = {"content-type": "text/plain; charset=utf-8", "cache-control": "no-store"}
+    return {"statusCode": status, "headers": headers, "body": text, "isBase64Encoded": False}

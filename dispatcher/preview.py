@@ -20,7 +20,8 @@ from dispatcher.table import Table
 class PreviewShown(BaseModel):
     """``url``: where to open it, None where it is not passed on; it may hold a ticket that is good for a
     minute. ``ready``: whether it listens now, else ``problem`` says why not. ``thread_id`` and ``branch``:
-    what is checked out now, which may be another thread's."""
+    what is checked out now, which may be another thread's. ``live``: whether its sockets are passed on, so
+    that the site shows changes by itself; else who shows it loads it again."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,11 +30,12 @@ class PreviewShown(BaseModel):
     branch: str | None
     thread_id: ThreadId | None
     problem: str | None
+    live: bool = True
 
 
 class Preview:
-    """The route. ``passed_on``: whether this server passes previews on; ``tickets``: None where nobody signs
-    in; ``standing``: what a request is let in by."""
+    """The route. ``passed_on``: whether this server passes previews on, or another for it; ``live``: with
+    their sockets; ``tickets``: None where nobody signs in; ``standing``: what a request is let in by."""
 
     def __init__(
         self,
@@ -44,10 +46,11 @@ class Preview:
         tickets: Tickets | None,
         standing: Find,
         passed_on: bool,
+        live: bool,
     ) -> None:
         self._ingest, self._table, self._names = ingest, table, preview_names
         self._standing = standing
-        self._tickets, self._passed_on = tickets, passed_on
+        self._tickets, self._passed_on, self._live = tickets, passed_on, live
 
     def router(self) -> APIRouter:
         """All addresses."""
@@ -63,7 +66,7 @@ class Preview:
         worker, thread = await self._ingest.thread(ThreadId(thread_id))
         who.checked(thread)
         url = await self._url(worker, request=request)
-        shown = _shown(await self._table.worker(worker), url=url)
+        shown = _shown(await self._table.worker(worker), url=url, live=self._live)
         return JSONResponse(shown.model_dump(mode="json"), headers={"Cache-Control": "no-store"})
 
     async def _url(self, worker: WorkerId, *, request: Request) -> str | None:
@@ -78,7 +81,7 @@ class Preview:
         return f"{origin}/?{PARAMETER}={ticket}"
 
 
-def _shown(row: WorkerRecord | None, *, url: str | None) -> PreviewShown:
+def _shown(row: WorkerRecord | None, *, url: str | None, live: bool) -> PreviewShown:
     up = row is not None and row.state == "up"
     ready = row is not None and up and row.preview_url is not None
     problem: str | None = None
@@ -90,4 +93,4 @@ def _shown(row: WorkerRecord | None, *, url: str | None) -> PreviewShown:
         problem = row.preview_problem or words.STARTING
     shows = row.shows if row is not None else None
     branch = names.branch(shows) if shows else None
-    return PreviewShown(url=url, ready=ready, branch=branch, thread_id=shows, problem=problem)
+    return PreviewShown(url=url, ready=ready, branch=branch, thread_id=shows, problem=problem, live=live)

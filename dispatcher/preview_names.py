@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from contracts import names
 from contracts.words import WorkerId
+from dispatcher.settings import Settings
 
 _LABEL = re.compile(r"preview(-[0-9a-z-]*)?")
 _LOCAL = "localhost"
@@ -25,6 +26,11 @@ class PreviewNames:
 
     def __init__(self, *, public_host: str | None = None) -> None:
         self._public = public_host.lower() if public_host else None
+
+    @classmethod
+    def of(cls, settings: Settings) -> "PreviewNames":
+        """Under a public name there are previews only where people sign in."""
+        return cls(public_host=settings.outside_host if settings.signs_in else None)
 
     def label_of(self, host: str) -> str | None:
         """The first part of a ``Host`` that is meant for a preview, whether there is such a one or not."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import aiohttp
 import structlog
 from multidict import CIMultiDict
+from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from yarl import URL
 
@@ -61,6 +62,10 @@ class Relay:
             await preview_socket.pass_on(
                 self._session, url=url, headers=headers, scope=scope, receive=receive, send=send
             )
+            return
+        if any(name == b"sec-websocket-key" for name, _ in scope["headers"]):
+            # A Lambda is handed an upgrade as a plain request; passed on as one, the site would send a page.
+            await PlainTextResponse(words.NO_SOCKETS, status_code=501)(scope, receive, send)
             return
         exchange = _Exchange(to=to, seen=seen, scope=scope, receive=receive, send=send)
         await exchange.run(self._session, url=url, headers=headers)

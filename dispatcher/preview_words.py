@@ -21,7 +21,11 @@ UNKNOWN = "There is no preview under this name: open it from the page of a threa
 SIGN_IN = "To see this preview, open it from the page of its thread again."
 BUSY = "Too many requests for previews are under way: this page looks again by itself."
 TOO_LARGE = "The request's body is too large to be passed on to the preview."
-NOT_HERE = "Previews are not passed on by this address: open the worker's own."
+NOT_HERE = (
+    "There is no address for previews from here: a fleet on AWS needs a domain for them (docs/aws.md), one"
+    " behind a tunnel BRANCHLINE_PUBLIC_URL (docs/signin.md)."
+)
+NO_SOCKETS = "WebSockets are not passed on to previews here: load the page again to see what changed.\n"
 RECORDS = "The records cannot be reached at the moment. This page looks again by itself."
 
 

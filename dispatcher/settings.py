@@ -62,6 +62,11 @@ class Settings(BaseSettings):
         pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]+)?/?$",
         description="Where people reach the page from outside, such as https://fleet.example.",
     )
+    edge_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="What CloudFront shows with each request, so that the name and the address of the viewer"
+        " are believed that it brings; without it nobody is believed.",
+    )
     login: Literal["none", "accounts", "github", "both"] = Field(
         default="none", description="How people sign in; none is for this machine alone."
     )
@@ -162,6 +167,11 @@ class Settings(BaseSettings):
     def signs_in(self) -> bool:
         """Whether people sign in at all."""
         return self.login != "none"
+
+    @property
+    def has_edge(self) -> bool:
+        """Whether CloudFront is before this server: then there is a name for each preview."""
+        return bool(self.edge_key.get_secret_value())
 
     @property
     def passwords(self) -> bool:

@@ -30,6 +30,7 @@ class Site:
         app.router.add_get("/to", self._redirect)
         app.router.add_get("/cookies", self._cookies)
         app.router.add_post("/upload", self._upload)
+        app.router.add_get("/page", self._page)
         app.router.add_route("*", "/{any:.*}", self._echo)
         return app
 
@@ -96,6 +97,11 @@ class Site:
         answer.headers.add("Set-Cookie", "branchline-preview=stolen; Path=/")
         answer.headers.add("Set-Cookie", "__Host-branchline-session=stolen; Path=/; Secure")
         return answer
+
+    async def _page(self, _: web.Request) -> web.Response:
+        self.asked.append({"path": "/page"})
+        text = "<html><h1>Caf\u00e9</h1></html>".encode("latin-1")
+        return web.Response(body=text, headers={"Content-Type": "text/html; charset=iso-8859-1"})
 
     async def _upload(self, request: web.Request) -> web.Response:
         self.received = 0

@@ -86,10 +86,12 @@ def ric_packages() -> Path:
 
 
 @contextmanager
-def managed(folder: Path, *, seconds: float = 30.0, **env: str) -> Iterator[LambdaFunction]:
+def managed(
+    folder: Path, *, seconds: float = 30.0, handler: str = "dispatcher.lambda_entry.handle", **env: str
+) -> Iterator[LambdaFunction]:
     """The function in Python's managed runtime, which answers in one piece."""
-    argv = [sys.executable, "-S", "-m", "awslambdaric", "dispatcher.lambda_entry.handle"]
-    env = {**env, "PYTHONPATH": str(ric_packages()), "_HANDLER": "dispatcher.lambda_entry.handle"}
+    argv = [sys.executable, "-S", "-m", "awslambdaric", handler]
+    env = {**env, "PYTHONPATH": str(ric_packages()), "_HANDLER": handler}
     with function(argv, env=env, cwd=folder, seconds=seconds) as running:
         yield running
 

@@ -97,8 +97,8 @@ def test_it_passes_no_preview_on_and_says_so(
     assert [a["statusCode"] for a in got] == [202, 200, 404, 200]
     shown = json.loads(got[1]["body"])
     assert (shown["url"], shown["ready"]) == (None, False)
-    assert "not passed on" in shown["problem"]
-    assert "not passed on" in got[2]["body"]
+    assert "a fleet on AWS needs a domain" in shown["problem"]
+    assert "a fleet on AWS needs a domain" in got[2]["body"]
     assert "/v1/agui" in json.loads(got[3]["body"])["paths"]
 
 

@@ -326,6 +326,7 @@ async def test_the_api_says_where_the_preview_is_and_what_it_shows(browser: Brow
         "branch": "thread-other-1--" + shown["branch"].rpartition("--")[2],
         "thread_id": "Other/1",
         "problem": None,
+        "live": True,
     }
     made.update_worker(preview_url=None, preview_problem="It broke.")
     shown = made.client.get(f"/v1/threads/{thread}/preview").json()

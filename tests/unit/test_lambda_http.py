@@ -1,5 +1,6 @@
 """A Lambda's HTTP events through an ASGI application: in, out, and answers that would never end."""
 
+import asyncio
 import base64
 import gzip
 import json
@@ -10,8 +11,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from dispatcher.lambda_http import UnknownEvent, answer
+from dispatcher.lambda_http import LINGER_SECONDS, MOST_ANSWERED, UnknownEvent, answer, scope_of
 from tests.fakes.lambda_events import http_event
 
 
@@ -61,8 +63,41 @@ async def _silent(request: Request) -> Response:
     return StreamingResponse(lines(), media_type="text/event-stream")
 
 
+async def _slow(_: Request) -> Response:
+    async def words() -> Any:
+        yield "one "
+        await asyncio.sleep(2 * LINGER_SECONDS)  # what is shown is that this is longer than others wait
+        yield "two"
+
+    return StreamingResponse(words(), media_type="text/plain")
+
+
+class _Never:
+    """Waits until nobody waits any more, and says nothing."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+async def _large(_: Request) -> Response:
+    async def pieces() -> Any:
+        for _ in range(5):
+            yield b"x" * (MOST_ANSWERED // 4)
+
+    return StreamingResponse(pieces(), media_type="text/plain")
+
+
+async def _latin(_: Request) -> Response:
+    return Response(b"caf\xe9", media_type="text/plain")
+
+
 def _app() -> Starlette:
     routes = [
+        Route("/never", _Never()),
+        Route("/slow", _slow),
+        Route("/large", _large),
+        Route("/latin", _latin),
         Route("/echo/{rest:path}", _echo, methods=["GET", "POST"]),
         Route("/picture", _picture),
         Route("/packed", _packed),
@@ -133,6 +168,36 @@ async def test_an_answer_without_a_piece_ends_with_its_time() -> None:
     got = await answer(app, http_event("GET", "/silent"), seconds=0.05)
     assert (got["statusCode"], got["body"]) == (200, "")
     assert app.state.ended == [True]
+
+
+async def test_an_answer_that_is_waited_for_leaves_whole_however_slowly_it_comes() -> None:
+    got = await answer(_app(), http_event("GET", "/slow"), seconds=3600, whole=True)
+    assert (got["statusCode"], got["body"]) == (200, "one two")
+    got = await answer(_app(), http_event("GET", "/endless"), seconds=0.05, whole=True)
+    assert got["body"].startswith("data: first"), "until its time is over"
+
+
+async def test_what_has_not_begun_when_its_time_is_over_is_an_answer_too() -> None:
+    got = await answer(_app(), http_event("GET", "/never"), seconds=0.05)
+    assert got["statusCode"] == 504
+    assert "try again" in got["body"]
+
+
+async def test_what_is_larger_than_a_result_may_be_is_not_begun() -> None:
+    got = await answer(_app(), http_event("GET", "/large"))
+    assert (got["statusCode"], "too large" in got["body"]) == (502, True)
+
+
+async def test_text_in_another_encoding_than_it_says_leaves_as_its_bytes() -> None:
+    got = await answer(_app(), http_event("GET", "/latin"))
+    assert (got["isBase64Encoded"], base64.b64decode(got["body"])) == (True, b"caf\xe9")
+
+
+async def test_a_body_has_a_length_whether_its_sender_said_it_or_not() -> None:
+    told = scope_of(http_event("POST", "/echo/x", body="h\u00e9llo"))["headers"]
+    assert [v for k, v in told if k == b"content-length"] == [b"6"]
+    said = scope_of(http_event("POST", "/echo/x", body="abc", headers={"content-length": "3"}))["headers"]
+    assert [v for k, v in said if k == b"content-length"] == [b"3"]
 
 
 async def test_an_event_that_is_no_request_is_refused() -> None:
