@@ -58,4 +58,6 @@ export interface PreviewState {
   branch: string | null;
   thread_id: string | null;
   problem: string | null;
+  /** Whether its sockets reach the site, so that it shows changes by itself. */
+  live: boolean;
 }

@@ -1,17 +1,25 @@
 // The site as the worker serves it. It has a name of its own, so its scripts reach nothing of this page.
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { get, pathOf, wordsOf } from "../api.ts";
+import { isOver } from "../fold.ts";
 import { openTab } from "../panes.ts";
 import { addressOf } from "../route.ts";
 import type { PreviewState } from "../shapes.ts";
 import { row, threadId, threads, view } from "../store.ts";
 import { Icon } from "./Icons.tsx";
 
-const NOTHING: PreviewState = { url: null, ready: false, branch: null, thread_id: null, problem: null };
+const NOTHING: PreviewState = { url: null, ready: false, branch: null, thread_id: null, problem: null, live: true };
+
+/** What is loaded: the address, how often, and at which moment of the thread. */
+interface Frame {
+  url: string;
+  loads: number;
+  moment: string | null;
+}
 
 export function Preview() {
   const [state, setState] = useState<PreviewState | null>(null);
-  const [frame, setFrame] = useState<{ url: string; loads: number } | null>(null);
+  const [frame, setFrame] = useState<Frame | null>(null);
   const thread = threadId.value;
   const ready = view.value.preview;
   // What is shown changes when a turn starts, goes on or ends, and when the preview comes up.
@@ -36,8 +44,24 @@ export function Preview() {
   useEffect(() => {
     // A ticket in the address changes with each reading; the frame is not to be loaded anew for that.
     if (url === null) setFrame(null);
-    else if (frame === null || !sameSite(frame.url, url)) setFrame({ url, loads: 0 });
+    else if (frame === null || !sameSite(frame.url, url)) setFrame({ url, loads: 0, moment: null });
   }, [url]);
+  // Where its sockets do not reach it the site cannot show by itself what changed: at the end of each turn,
+  // and when another branch was checked out, it is loaded again.
+  const moment = `${state?.thread_id} ${view.value.messages.filter(isOver).length}`;
+  const latest = useRef(url);
+  latest.current = url;
+  useEffect(() => {
+    if (state === null || state.live) return;
+    const timer = setTimeout(() => {
+      const now = latest.current;
+      setFrame((old) => {
+        if (old === null || now === null || old.moment === moment) return old;
+        return old.moment === null ? { ...old, moment } : { url: now, loads: old.loads + 1, moment };
+      });
+    }, 300); // a log that is being read comes in many pieces
+    return () => clearTimeout(timer);
+  }, [moment, frame === null]);
 
   if (thread === null) {
     return (
@@ -53,7 +77,7 @@ export function Preview() {
         <span class="from grow">
           <Icon name="branch" size={13} /> <code>{(frame && state?.branch) || row.value?.branch || ""}</code>
         </span>
-        <button type="button" class="plain square" aria-label="Reload the preview" title="Reload" disabled={!url} onClick={() => url && setFrame({ url, loads: (frame?.loads ?? 0) + 1 })}>
+        <button type="button" class="plain square" aria-label="Reload the preview" title="Reload" disabled={!url} onClick={() => url && setFrame({ url, loads: (frame?.loads ?? 0) + 1, moment: frame?.moment ?? null })}>
           <Icon name="reload" />
         </button>
         {url && (
