@@ -12,15 +12,17 @@ from pydantic import ValidationError
 
 from cdk.data import Data
 from cdk.dispatcher import Code, Dispatcher
+from cdk.edge import Edge
 from cdk.nag import checks
 from cdk.settings import AwsSettings
 from cdk.watch import Watch
 from cdk.workers import Workers
 
-DATA, WORKERS, DISPATCHER, WATCH = (
+DATA, WORKERS, DISPATCHER, EDGE, WATCH = (
     "BranchlineData",
     "BranchlineWorkers",
     "BranchlineDispatcher",
+    "BranchlineEdge",
     "BranchlineWatch",
 )
 
@@ -38,6 +40,16 @@ def build(*, settings: AwsSettings, code: Code, image_tag: str, out: Path) -> Ap
     data = Data(app, DATA, settings=settings)
     workers = Workers(app, WORKERS, settings=settings, data=data, image_tag=image_tag)
     dispatcher = Dispatcher(app, DISPATCHER, settings=settings, data=data, workers=workers, code=code)
+    if settings.domain:
+        Edge(
+            app,
+            EDGE,
+            settings=settings,
+            data=data,
+            workers=workers,
+            dispatcher=dispatcher,
+            code=code,
+        )
     if settings.watch:
         Watch(app, WATCH, settings=settings, data=data, workers=workers, dispatcher=dispatcher)
     Tags.of(app).add("product", "branchline")

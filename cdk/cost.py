@@ -34,6 +34,8 @@ class Prices:
     metric: float = 0.30
     image_gb: float = 0.10
     log_gb: float = 0.50 + 0.03
+    edge_ten_thousand: float = 0.01  # CloudFront, requests over https, North America
+    edge_gb: float = 0.085  # from CloudFront to viewers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,9 @@ class Habits:
     kilobytes_a_message: float = 60
     months_kept: float = 6
     log_megabytes_an_hour: float = 1.0
+    preview_loads_a_day: float = 40
+    requests_a_load: float = 30  # a page of a dev server is many small files
+    kilobytes_a_load: float = 1500
     sweep_seconds_a_worker: float = 0.004  # 8 at once, two requests each
 
 
@@ -80,6 +85,7 @@ def bill(
         _table(users, prices, habits),
         _queues(users, prices, habits),
         _logs(users, prices, habits),
+        *([_previews(users, settings, prices, habits)] if settings.domain else []),
         _fixed(settings, prices),
     ]
 
@@ -159,9 +165,22 @@ def _logs(users: int, prices: Prices, habits: Habits) -> Line:
     return Line(what="Logs", formula="worker hours x MB", dollars=gigabytes * prices.log_gb)
 
 
+def _previews(users: int, settings: AwsSettings, prices: Prices, habits: Habits) -> Line:
+    loads = users * habits.days * habits.preview_loads_a_day
+    count = loads * habits.requests_a_load
+    seconds = count * habits.request_seconds * settings.lambda_memory / 1024
+    dollars = (
+        seconds * prices.lambda_gb_second
+        + count * (prices.lambda_million / _MILLION + prices.edge_ten_thousand / 10_000)
+        + loads * habits.kilobytes_a_load / _MILLION * prices.edge_gb
+    )
+    formula = "loads x requests x (seconds x GB + request) + GB to viewers"
+    return Line(what="Previews (CloudFront, Lambda)", formula=formula, dollars=dollars)
+
+
 def _fixed(settings: AwsSettings, prices: Prices) -> Line:
     """What is paid without anybody: secrets, 13 alarms, 7 metrics, ten images of 1 GB that share layers."""
-    secrets = 3 + int(settings.github_secret)
+    secrets = 3 + int(settings.github_secret) + int(settings.domain is not None)
     watched = 13 * prices.alarm + 7 * prices.metric if settings.watch else 0.0
     dollars = secrets * prices.secret + watched + 2 * prices.image_gb
     return Line(what="Secrets, alarms, images", formula="fixed", dollars=dollars)

@@ -23,7 +23,7 @@ _RETENTION = Duration.days(14)
 
 class Data(Stack):
     """``table``, ``replies``, ``replies_dead``, ``images`` and the secrets ``model``, ``github``,
-    ``dispatcher``, ``operator``."""
+    ``dispatcher``, ``operator``, ``edge``."""
 
     def __init__(self, scope: Construct, name: str, *, settings: names.AwsSettings) -> None:
         super().__init__(scope, name, description="Branchline: records, queues, secrets, images")
@@ -40,14 +40,15 @@ class Data(Stack):
             else None
         )
         self.dispatcher = self._dispatcher()
-        self.operator = secrets.Secret(
-            self,
-            "Operator",
-            secret_name=names.OPERATOR_SECRET,
-            description="Bearer token that may do everything",
-            generate_secret_string=secrets.SecretStringGenerator(
-                exclude_punctuation=True, password_length=48
-            ),
+        self.operator = self._chance(
+            "Operator", name=names.OPERATOR_SECRET, what="Bearer token that may do everything"
+        )
+        self.edge = (
+            self._chance(
+                "Edge", name=names.EDGE_SECRET, what="What CloudFront shows to the functions behind it"
+            )
+            if settings.domain
+            else None
         )
 
     def _table(self) -> dynamodb.TableV2:
@@ -96,6 +97,11 @@ class Data(Stack):
     def _secret(self, id_: str, *, name: str, what: str) -> secrets.Secret:
         """One that ``branchline deploy`` fills; until then it holds chance, which opens nothing."""
         return secrets.Secret(self, id_, secret_name=name, description=what)
+
+    def _chance(self, id_: str, *, name: str, what: str) -> secrets.Secret:
+        """One that nobody has to fill."""
+        made = secrets.SecretStringGenerator(exclude_punctuation=True, password_length=48)
+        return secrets.Secret(self, id_, secret_name=name, description=what, generate_secret_string=made)
 
     def _dispatcher(self) -> secrets.Secret:
         return secrets.Secret(

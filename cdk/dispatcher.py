@@ -7,7 +7,7 @@ it), while an answer that streams events runs for minutes; and streams cannot us
 from dataclasses import dataclass
 from pathlib import Path
 
-from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import CfnOutput, Duration, RemovalPolicy, SecretValue, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -37,6 +37,24 @@ class Code:
     asset: Path
     config: Path | None = None
 
+    def packed(self) -> lambda_.Code:
+        """The zip; each stack that runs it has one of its own."""
+        return lambda_.Code.from_asset(str(self.asset))
+
+    def layers(self, scope: Construct) -> list[lambda_.ILayerVersion]:
+        """The configuration. In each stack anew: a version that another refers to cannot be replaced."""
+        if self.config is None:
+            return []
+        made = lambda_.LayerVersion(
+            scope,
+            "Config",
+            code=lambda_.Code.from_asset(str(self.config)),
+            description="branchline.toml",
+            compatible_architectures=[lambda_.Architecture.ARM_64],
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        return [made]
+
 
 class Dispatcher(Stack):
     """``page`` answers requests, ``beside`` sweeps and posts replies; ``url`` is where people go."""
@@ -53,8 +71,7 @@ class Dispatcher(Stack):
     ) -> None:
         super().__init__(scope, name, description="Branchline: requests in, replies out, workers woken")
         self.settings = settings
-        self._code = lambda_.Code.from_asset(str(code.asset))
-        self._layers = self._config(code.config)
+        self._code, self._layers = code.packed(), code.layers(self)
         self._environment = _environment(settings, data=data, workers=workers, config=bool(code.config))
         self.logs = logs.LogGroup(
             self,
@@ -78,19 +95,6 @@ class Dispatcher(Stack):
         )
         self._call_beside(data)
         CfnOutput(self, "Url", value=self.url.url)
-
-    def _config(self, folder: Path | None) -> list[lambda_.ILayerVersion]:
-        if folder is None:
-            return []
-        made = lambda_.LayerVersion(
-            self,
-            "Config",
-            code=lambda_.Code.from_asset(str(folder)),
-            description="branchline.toml",
-            compatible_architectures=[lambda_.Architecture.ARM_64],
-            removal_policy=RemovalPolicy.DESTROY,
-        )
-        return [made]
 
     def _role(self, data: Data, workers: Workers) -> iam.Role:
         role = iam.Role(
@@ -174,5 +178,15 @@ def _environment(
         "BRANCHLINE_WORKER_BOUNDARY": workers.boundary.managed_policy_arn,
         "BRANCHLINE_WORKER_ROLE_PATH": names.WORKER_ROLES,
         "AWS_LAMBDA_EXEC_WRAPPER": WRAPPER,
+        **named(settings),
         **settings.environment,
     }
+
+
+def named(settings: names.AwsSettings) -> dict[str, str]:
+    """What a function is told that CloudFront stands before: its name there, and what CloudFront shows. Who
+    may read the function's configuration can read that; it opens nothing by itself."""
+    if settings.domain is None:
+        return {}
+    key = SecretValue.secrets_manager(names.EDGE_SECRET).unsafe_unwrap()
+    return {"BRANCHLINE_PUBLIC_URL": f"https://{settings.domain}", "BRANCHLINE_EDGE_KEY": key}

@@ -19,16 +19,27 @@ _PLAIN = "They are settings, not secrets: those come from Secrets Manager."
 _QUEUES = "A worker's queue is made at first contact; its name is not known when the stack is written."
 _UNNAMED = "AWS knows no resource for this action (GetAuthorizationToken, ListQueues, ListTasks)."
 
+_BEFORE = {
+    "CFR1": "Who may come in is decided by signing in, from wherever people are.",
+    "CFR2": "A firewall costs by the month and by the rule. Whoever guesses passwords is slowed down by the"
+    " dispatcher, everything else asks for a session.",
+    "CFR3": "Who did what stands in the audit; the address of a preview may hold a ticket, which is nothing"
+    " for a log.",
+}
+
 REASONS: dict[str, dict[str, str]] = {
     "BranchlineData/Model": {"SMG4": _KEY},
     "BranchlineData/GitHub": {"SMG4": _KEY},
     "BranchlineData/Dispatcher": {"SMG4": _KEY},
+    "BranchlineData/Edge": {
+        "SMG4": "It opens nothing by itself: it says that CloudFront wrote the headers beside it."
+    },
     "BranchlineData/Operator": {
         "SMG4": "Used by people with AWS access, rarely; docs/aws.md says how to change it."
     },
     "BranchlineWorkers/Network": {
-        "VPC7": "Flow logs cost more than all else that is idle. Nothing listens in this network and nothing"
-        " gets in; who needs them adds one line."
+        "VPC7": "Flow logs cost more than all else that is idle. Nothing from outside gets into this network;"
+        " who needs them adds one line."
     },
     "BranchlineWorkers/Cluster": {"ECS4": "Paid by the metric; usage, logs and events say what is needed."},
     "BranchlineWorkers/Task": {"ECS2": _PLAIN},
@@ -53,6 +64,13 @@ REASONS: dict[str, dict[str, str]] = {
     },
     "BranchlineDispatcher/Page": {"L1": _LATEST},
     "BranchlineDispatcher/Beside": {"L1": _LATEST},
+    "BranchlineEdge/Previews/Function": {"L1": _LATEST},
+    "BranchlineEdge/Previews/Role": {
+        "IAM5[Resource::*]": "A Lambda is put into a network by its own role, and is refused unless that may"
+        " make interfaces anywhere. From inside it EC2 cannot be reached."
+    },
+    "BranchlineEdge/Page": _BEFORE,
+    "BranchlineEdge/Sites": _BEFORE,
 }
 """Path of a construct: finding: reason."""
 

@@ -34,11 +34,20 @@ MODEL_SECRET = "branchline/model"  # noqa: S105 - a name
 GITHUB_SECRET = "branchline/github"  # noqa: S105
 DISPATCHER_SECRET = "branchline-dispatcher"  # noqa: S105
 OPERATOR_SECRET = "branchline-operator"  # noqa: S105
+EDGE_SECRET = "branchline-edge"  # noqa: S105
 PREVIEW_PORT = 4321
+PREVIEW_RIGHTS = {
+    "GetItem": ("worker#*", "accounts", "links", "family#*", "token#*", "signin-keys"),
+    "Query": ("workers",),
+    "PutItem": ("signin-keys",),
+}
+"""Partitions of the table by what the Lambda of previews may do there: see where a preview listens, whether a
+ticket is good, and whether who has it may still come in. The key of a week is made by whoever signs first."""
 STOP_SECONDS = 110
 """What a worker needs to save its work (60 s) and room; Fargate waits 120 at most."""
 
 Cpu = Literal[512, 1024, 2048, 4096]
+_NAMES = {"BRANCHLINE_PUBLIC_URL", "BRANCHLINE_PUBLIC_HOST", "BRANCHLINE_EDGE_KEY"}
 _MEMORY = {512: (1024, 4096), 1024: (2048, 8192), 2048: (4096, 16384), 4096: (8192, 30720)}
 
 
@@ -88,6 +97,23 @@ class AwsSettings(BaseSettings):
         default_factory=dict,
         description="Further variables of the dispatcher, such as BRANCHLINE_PUBLIC_URL.",
     )
+    domain: str | None = Field(
+        default=None,
+        pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$",
+        description="Name of the page, such as chat.example.com; below it each preview has one. Without a"
+        " domain the page has the function's address, and there are no previews.",
+    )
+    certificate: str | None = Field(
+        default=None,
+        pattern=r"^arn:aws:acm:us-east-1:[0-9]{12}:certificate/[0-9a-f-]+$",
+        description="ARN of a certificate for the domain and *.domain, in us-east-1 as CloudFront wants it.",
+    )
+    hosted_zone: str | None = Field(
+        default=None,
+        pattern=r"^Z[A-Z0-9]+$",
+        description="Id of the zone in Route 53 that the records of the domain are made in. Without it you"
+        " make them elsewhere.",
+    )
     lambda_memory: int = Field(
         default=1024, ge=256, le=10240, description="Memory of the dispatcher in MB; CPU comes with it."
     )
@@ -122,6 +148,16 @@ class AwsSettings(BaseSettings):
             raise ValueError(f"{self.cpu} CPU units come with {least} to {most} MiB of memory")
         if self.budget_dollars is not None and self.alarm_email is None:
             raise ValueError("a budget needs alarm_email, whom it tells")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_name(self) -> Self:
+        if (self.domain is None) != (self.certificate is None):
+            raise ValueError("domain and certificate belong together: set both, or none")
+        if self.hosted_zone is not None and self.domain is None:
+            raise ValueError("hosted_zone is for the records of a domain: set domain as well")
+        if self.domain is not None and (twice := sorted(_NAMES & self.environment.keys())):
+            raise ValueError(f"{twice[0]} comes from domain: take it out of environment")
         return self
 
     @classmethod

@@ -102,6 +102,8 @@ def _environment(settings: names.AwsSettings) -> dict[str, str]:
         "BRANCHLINE_PREVIEW_PORT": str(names.PREVIEW_PORT),
         "WORKSPACE_PATH": MOUNTS["workspace"],
         "AUTO_SHUTDOWN_MINUTES": str(settings.idle_minutes),
+        # So that a dev server answers to the name that its preview has.
+        **({"BRANCHLINE_PUBLIC_HOST": settings.domain} if settings.domain else {}),
         **settings.worker_environment,
     }
 

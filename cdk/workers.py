@@ -110,7 +110,8 @@ class Workers(Stack):
         return vpc
 
     def _guard(self) -> ec2.SecurityGroup:
-        """Lets nothing in; out, what the settings name. Names are resolved past it, by the network itself."""
+        """Lets nothing in, but with a domain the Lambda of ``cdk/previews.py``; out, what the settings name.
+        Names are resolved past it, by the network itself."""
         guard = ec2.SecurityGroup(
             self,
             "Guard",

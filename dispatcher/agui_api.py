@@ -27,7 +27,8 @@ from dispatcher.streams import Streams
 from dispatcher.table import Table
 from dispatcher.watching import while_admitted
 
-_KEEP_ALIVE_SECONDS = 15
+KEEP_ALIVE_SECONDS = 15
+"""Between two signs of life of a stream in which nothing happens."""
 _BODY_LIMIT = 16 * 1024 * 1024
 """Bytes: clients send the whole conversation along, each time."""
 
@@ -64,7 +65,7 @@ class Agui:
         run = agui.Run(thread_id=recorded.thread_id, run_id=asked.run_id, message_id=recorded.message_id)
         lines = self._lines(agui, run, worker, recorded, after=_before(found), last=row.last_event)
         events = while_admitted(lines, request=request)
-        return EventSourceResponse(events, ping=_KEEP_ALIVE_SECONDS, sep="\n")
+        return EventSourceResponse(events, ping=KEEP_ALIVE_SECONDS, sep="\n")
 
     async def _found(self, thread_id: ThreadId, who: Principal) -> ThreadRecord | None:
         """The thread as it is before this message, also one that is being deleted; None when there is none.

@@ -26,7 +26,8 @@ from dispatcher.streams import Line, Streams
 from dispatcher.table import Table
 from dispatcher.watching import while_admitted
 
-_KEEP_ALIVE_SECONDS = 15
+KEEP_ALIVE_SECONDS = 15
+"""Between two signs of life of a stream in which nothing happens."""
 _LAST_NUMBER = 10**12 - 2
 
 
@@ -167,7 +168,7 @@ class Api:
             else self._streams.whole(worker=worker, thread_id=row.thread_id, after=start)
         )
         events = while_admitted(_sent(lines), request=request)
-        return EventSourceResponse(events, ping=_KEEP_ALIVE_SECONDS, sep="\n")
+        return EventSourceResponse(events, ping=KEEP_ALIVE_SECONDS, sep="\n")
 
     async def _thread(
         self, request: Request, thread_id: str, *, needs: Scope = Scope.READ

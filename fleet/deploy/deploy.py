@@ -26,6 +26,7 @@ from fleet.settings import ROOT
 
 DATA = "BranchlineData"
 WORKERS, DISPATCHER, WATCH = "BranchlineWorkers", "BranchlineDispatcher", "BranchlineWatch"
+EDGE = "BranchlineEdge"
 _TOKEN_HASH = "BRANCHLINE_OPERATOR_TOKEN_HASH"  # noqa: S105 - a name
 
 
@@ -38,6 +39,7 @@ class Place:
     has_image: bool = False
     has_key: bool = False
     has_token: bool = False
+    has_edge: bool = False
 
     @property
     def registry(self) -> str:
@@ -60,6 +62,7 @@ async def look(cloud: Cloud, *, tag: str, bootstrap: bool) -> Place:
         has_image=await cloud.has_image(tag),
         has_key=await cloud.is_filled(names.MODEL_SECRET),
         has_token=await cloud.is_filled(names.GITHUB_SECRET),
+        has_edge=await cloud.has_stack(EDGE),
     )
 
 
@@ -100,7 +103,8 @@ class Deployment:
 
     def steps(self) -> list[Step]:
         """All of them, in order."""
-        rest = (WORKERS, DISPATCHER, *((WATCH,) if self.settings.watch else ()))
+        edge = (EDGE,) if self.settings.domain else ()
+        rest = (WORKERS, DISPATCHER, *edge, *((WATCH,) if self.settings.watch else ()))
         return [
             *([self._prepare()] if self.bootstrap else []),
             *([] if self.place.has_image else [self._build()]),
@@ -109,8 +113,11 @@ class Deployment:
             self._cdk("make what is kept: table, queues, secrets, images", DATA),
             Step(says="put keys into Secrets Manager", do=self._fill),
             *([] if self.place.has_image else [self._login(), self._push()]),
+            # It holds on to what the others would let go of.
+            *([Step(says="remove the domain", do=self._unname)] if self.place.has_edge and not edge else []),
             self._cdk("make the rest: network, dispatcher, alarms", *rest),
             Step(says="wait for the page", do=self._wait),
+            *([Step(says="look up the domain's addresses", do=self._names)] if edge else []),
             *(
                 []
                 if self.settings.login == "github"
@@ -209,6 +216,20 @@ class Deployment:
         self.url = url.rstrip("/")
         await wait_for_page(self.url, seconds=self.wait)
         return self.url
+
+    async def _unname(self) -> str:
+        await self.cloud.delete_stack(EDGE)
+        return f"{EDGE} is deleted"
+
+    async def _names(self) -> str:
+        """Where the page is; and which records lead there, if nobody but you can make them."""
+        domain = self.settings.domain
+        if self.settings.hosted_zone is not None:
+            return f"https://{domain}, as soon as its records are known"
+        page, previews = [await self.cloud.output(EDGE, k) for k in ("PageTarget", "PreviewsTarget")]
+        return (
+            f"https://{domain}, once {domain} is a CNAME (or alias) of {page}, and *.{domain} of {previews}"
+        )
 
     async def _welcome(self) -> str:
         user = first_user(parts.checked_config(self.config))

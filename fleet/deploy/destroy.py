@@ -6,7 +6,7 @@ import time
 from cdk import settings as names
 from contracts.names import USER_SECRETS
 from fleet.deploy.cloud import Cloud
-from fleet.deploy.deploy import DATA, DISPATCHER, WATCH, WORKERS
+from fleet.deploy.deploy import DATA, DISPATCHER, EDGE, WATCH, WORKERS
 from fleet.deploy.steps import Step
 from fleet.problem import FAILED, Problem
 
@@ -30,6 +30,7 @@ class Removal:
         """The dispatcher goes first: it would start workers again. Their roles go before their wall."""
         return [
             self._delete(WATCH),
+            self._delete(EDGE),
             self._delete(DISPATCHER),
             Step(says="let workers save their work and leave", do=self._stop),
             Step(says="delete the workers' roles", do=self._roles),

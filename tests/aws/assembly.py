@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".branchline"
 PYTHON = STATE / "cdk-venv" / "bin" / "python"
 STACKS = ("BranchlineData", "BranchlineWorkers", "BranchlineDispatcher", "BranchlineWatch")
+EDGE = "BranchlineEdge"
+"""There with a domain alone."""
 SECONDS = 600
 """How long a test may take that synthesizes first, on a busy machine."""
 _GOES_IN = ("cdk/*.py", "contracts/*.py", "requirements-cdk.txt", "tests/aws/variants.py")
@@ -108,9 +110,11 @@ class Template:
     def statements(self) -> Iterator[Resource]:
         """Every statement of every policy, with single values as lists and ARNs as text."""
         for resource in self.resources.values():
-            document = resource.get("Properties", {}).get("PolicyDocument")
-            for statement in document["Statement"] if document else ():
-                yield {**statement, "Action": _list(statement["Action"]), "Resource": _texts(statement)}
+            properties = resource.get("Properties", {})
+            inline = [policy["PolicyDocument"] for policy in properties.get("Policies", ())]
+            for document in [properties.get("PolicyDocument"), *inline]:
+                for statement in document["Statement"] if document else ():
+                    yield {**statement, "Action": _list(statement["Action"]), "Resource": _texts(statement)}
 
 
 class Assembly:

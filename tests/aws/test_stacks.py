@@ -18,8 +18,13 @@ GIVEN = {
     *("NET_RAW", "SETFCAP", "SETPCAP", "SYS_CHROOT"),
 }
 MOUNTED = {"workspace": "/workspace", "tmp": "/tmp", "run": "/run/branchline"}
-UNNAMED = {"ecr:GetAuthorizationToken", "sqs:ListQueues", "ecs:ListTasks"}
-"""Actions for which AWS knows no resource."""
+INTERFACES = {
+    *(f"ec2:{verb}NetworkInterface" for verb in ("Create", "Delete")),
+    *(f"ec2:{verb}PrivateIpAddresses" for verb in ("Assign", "Unassign")),
+    *("ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"),
+}
+UNNAMED = {"ecr:GetAuthorizationToken", "sqs:ListQueues", "ecs:ListTasks", *INTERFACES}
+"""Actions for which AWS knows no resource, or wants all of them."""
 
 
 def container(assembly: Assembly) -> Resource:
@@ -76,7 +81,7 @@ def test_nothing_comes_in_to_a_worker_and_only_https_goes_out(plain: Assembly) -
 
 
 def test_the_shared_disk_is_reached_by_workers_alone_and_over_tls(full: Assembly) -> None:
-    (way_in,) = full.of("EC2::SecurityGroupIngress")
+    (way_in,) = full["Workers"].of("EC2::SecurityGroupIngress")
     assert (way_in["FromPort"], way_in["ToPort"]) == (2049, 2049)
     assert "Guard" in text(way_in["SourceSecurityGroupId"])
     assert full["Workers"].one("EFS::FileSystem")["Encrypted"] is True

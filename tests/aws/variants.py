@@ -23,7 +23,10 @@ FULL = AwsSettings(
     alarm_email="ops@example.com",
     budget_dollars=200,
     worker_environment={"ANTHROPIC_BASE_URL": "https://model.example"},
-    environment={"BRANCHLINE_PUBLIC_URL": "https://fleet.example"},
+    environment={"BRANCHLINE_POSTS_PER_MINUTE": "60"},
+    domain="fleet.example.com",
+    certificate="arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012",
+    hosted_zone="Z0123456789ABCDEFGHIJ",
 )
 KEYLESS = AwsSettings(own_keys="required")
 

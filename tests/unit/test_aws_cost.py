@@ -56,6 +56,17 @@ def test_each_line_is_what_it_comes_to_by_hand() -> None:
     assert total(lines) == pytest.approx(sum(BY_HAND.values()))
 
 
+def test_a_domain_costs_its_previews_and_a_secret() -> None:
+    certificate = "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012"
+    named = SMALL.model_copy(update={"domain": "chat.example.com", "certificate": certificate})
+    lines = {line.what: line.dollars for line in bill(1, settings=named, prices=ROUND, habits=FEW)}
+    loads = 2 * 40
+    count = loads * 30
+    by_hand = count * 4 * 0.5 * 0.01 + count * (1 + 0.01 / 10_000) + loads * 1500 / 1e6 * 0.085
+    assert lines["Previews (CloudFront, Lambda)"] == pytest.approx(by_hand)
+    assert lines["Secrets, alarms, images"] == 4 * 10 + 2
+
+
 def test_a_larger_disk_costs_by_the_hour_and_twenty_gigabytes_do_not() -> None:
     free, paid = (cost.worker_hour(AwsSettings(disk_gb=gb), ROUND) for gb in (20, 50))
     assert paid - free == pytest.approx(30)

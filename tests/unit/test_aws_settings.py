@@ -39,3 +39,38 @@ def test_memory_that_fargate_does_not_sell_is_refused() -> None:
 def test_a_budget_needs_somebody_to_tell() -> None:
     with pytest.raises(ValidationError, match="a budget needs alarm_email"):
         AwsSettings(budget_dollars=10)
+
+
+# ---------------------------------------------------------------- a domain
+
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012"
+
+
+def test_a_domain_comes_with_its_certificate_and_a_zone_with_a_domain() -> None:
+    AwsSettings(domain="chat.example.com", certificate=CERTIFICATE, hosted_zone="Z0123456789ABC")
+    with pytest.raises(ValidationError, match="domain and certificate belong together"):
+        AwsSettings(domain="chat.example.com")
+    with pytest.raises(ValidationError, match="domain and certificate belong together"):
+        AwsSettings(certificate=CERTIFICATE)
+    with pytest.raises(ValidationError, match="set domain as well"):
+        AwsSettings(hosted_zone="Z0123456789ABC")
+
+
+def test_a_certificate_of_another_region_is_refused() -> None:
+    with pytest.raises(ValidationError, match="certificate"):
+        AwsSettings(domain="chat.example.com", certificate=CERTIFICATE.replace("us-east-1", "eu-west-1"))
+
+
+@pytest.mark.parametrize(
+    "name", ["https://chat.example.com", "*.example.com", "chat.example.com/", "chat", "A.b.de"]
+)
+def test_what_is_no_bare_name_is_no_domain(name: str) -> None:
+    with pytest.raises(ValidationError, match="domain"):
+        AwsSettings(domain=name, certificate=CERTIFICATE)
+
+
+@pytest.mark.parametrize("name", ["BRANCHLINE_PUBLIC_URL", "BRANCHLINE_PUBLIC_HOST", "BRANCHLINE_EDGE_KEY"])
+def test_what_the_domain_says_cannot_be_said_otherwise(name: str) -> None:
+    with pytest.raises(ValidationError, match=f"{name} comes from domain"):
+        AwsSettings(domain="chat.example.com", certificate=CERTIFICATE, environment={name: "x"})
+    assert AwsSettings(environment={name: "x"}).environment == {name: "x"}
