@@ -8,6 +8,7 @@ the page and the account are real requests.
 import asyncio
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -20,7 +21,9 @@ import pytest
 from cdk import settings as names
 from dispatcher.signin_records import digest
 from fleet.deploy.cloud import BOOTSTRAP, FILLED
-from fleet.deploy.deploy import make_account
+from fleet.deploy.cloud import Cloud as Account
+from fleet.deploy.deploy import Deployment, Place, make_account
+from fleet.deploy.parts import Tools
 from tests.aws.assembly import ROOT, SECONDS, STACKS, cdk_command, cdk_python, node_path
 from tests.aws.engine_stacks import SERVICES, Cloud
 from tests.aws.open_engine import open_engine
@@ -117,6 +120,34 @@ def test_a_plan_says_every_step_and_asks_nobody(tmp_path: Path) -> None:
     assert said.index("deploy BranchlineData") < said.index("push") < said.index("deploy BranchlineWorkers")
     assert "make the first account" in said
     assert not (tmp_path / "branchline.toml").exists(), "a plan leaves nothing behind"
+
+
+def steps(folder: Path, *, has_edge: bool, **settings: str) -> list[str]:
+    """What a deployment would do, step by step, without asking anybody."""
+    (folder / "branchline.toml").write_text(CONFIG)
+    deployment = Deployment(
+        settings=names.AwsSettings(**settings),
+        place=Place(account="1", region=REGION, has_image=True, has_edge=has_edge),
+        tools=Tools.named(),
+        cloud=Account(region=REGION),
+        config=folder / "branchline.toml",
+        home=folder,
+        tag="t",
+        keys={},
+    )
+    return [f"{step.says}: {' '.join(step.argv or ())}" for step in deployment.steps()]
+
+
+def test_a_domain_comes_after_what_it_holds_on_to_and_goes_before_it(tmp_path: Path) -> None:
+    certificate = "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012"
+    said = steps(tmp_path, has_edge=True, domain="chat.example.com", certificate=certificate)
+    (rest,) = [step for step in said if "BranchlineDispatcher" in step]
+    assert "BranchlineWorkers BranchlineDispatcher BranchlineEdge BranchlineWatch" in rest
+    assert any("look up the domain's addresses" in step for step in said)
+    without = steps(tmp_path, has_edge=True)
+    gone = next(n for n, step in enumerate(without) if "remove the domain" in step)
+    assert "BranchlineWorkers" in without[gone + 1]
+    assert not re.search("the domain|BranchlineEdge", "\n".join(steps(tmp_path, has_edge=False)))
 
 
 def test_what_is_missing_is_said_in_one_sentence(lab: Lab) -> None:

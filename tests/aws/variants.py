@@ -1,8 +1,9 @@
 """Runs in the environment of its own: the stacks as they come, with everything that can be chosen, and
 where all users bring keys.
 
-``python -m tests.aws.variants FOLDER`` writes ``FOLDER/plain``, ``FOLDER/full``, ``FOLDER/keyless`` and
-``FOLDER/reasons.json``. One process for all, because what takes long is to start.
+``python -m tests.aws.variants FOLDER`` writes ``FOLDER/plain``, ``FOLDER/full``, ``FOLDER/keyless``,
+``FOLDER/named`` (with a domain alone, whose records are elsewhere) and ``FOLDER/reasons.json``. One process
+for all, because what takes long is to start.
 """
 
 import json
@@ -29,6 +30,10 @@ FULL = AwsSettings(
     hosted_zone="Z0123456789ABCDEFGHIJ",
 )
 KEYLESS = AwsSettings(own_keys="required")
+NAMED = AwsSettings(
+    domain="fleet.example.com",
+    certificate=str(FULL.certificate),
+)
 
 
 def main(folder: Path) -> None:
@@ -38,7 +43,8 @@ def main(folder: Path) -> None:
         made.mkdir(parents=True)
     (asset / "standin.py").write_text("# stands in for the dispatcher's zip\n")
     (config / "branchline.toml").write_text('[project.site]\nrepo = "https://example.invalid/site.git"\n')
-    for name, settings in (("plain", AwsSettings()), ("full", FULL), ("keyless", KEYLESS)):
+    variants = {"plain": AwsSettings(), "full": FULL, "keyless": KEYLESS, "named": NAMED}
+    for name, settings in variants.items():
         code = Code(asset=asset, config=config if settings is FULL else None)
         app = build(settings=settings, code=code, image_tag="tag", out=folder / name)
         checks(app)
