@@ -119,6 +119,30 @@ def test_without_a_preview_nothing_is_said_of_what_it_shows(page: Page) -> None:
     expect(panel).not_to_contain_text("another thread")
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_a_site_whose_sockets_do_not_reach_it_is_loaded_again_at_the_end_of_a_turn(
+    page: Page, fleet: Fleet, *, live: bool
+) -> None:
+    loads: list[str] = []
+
+    def site(route: Route) -> None:
+        loads.append(route.request.url)
+        route.fulfill(body=f"<h1>load {len(loads)}</h1>", content_type="text/html")
+
+    state = {"url": "http://preview-0.localhost:9/", "ready": True, "branch": "thread-look", "problem": None}
+    page.route("http://preview-0.localhost:9/**", site)
+    page.route("**/preview", lambda route: route.fulfill(json={**state, "thread_id": "look", "live": live}))
+    page.reload()
+    heading = page.frame_locator("iframe").get_by_role("heading")
+    expect(heading).to_have_text("load 1")
+    for turn in (1, 2):
+        fleet.final("look", fleet.post(f"do: say Once more, {turn}.", thread="look"))
+        expect(page.get_by_text(f"Once more, {turn}.").last).to_be_visible()
+        if not live:
+            expect(heading).to_have_text(f"load {turn + 1}")
+    assert len(loads) == (1 if live else 3), "what shows changes by itself is not loaded again"
+
+
 # ------------------------------------------------------------------ answers
 
 

@@ -52,7 +52,7 @@ export function Preview() {
   const latest = useRef(url);
   latest.current = url;
   useEffect(() => {
-    if (state === null || state.live) return;
+    if (state === null || state.live || view.value.last === 0) return;
     const timer = setTimeout(() => {
       const now = latest.current;
       setFrame((old) => {
@@ -61,7 +61,7 @@ export function Preview() {
       });
     }, 300); // a log that is being read comes in many pieces
     return () => clearTimeout(timer);
-  }, [moment, frame === null]);
+  }, [moment, frame === null, view.value.last === 0]);
 
   if (thread === null) {
     return (
