@@ -26,7 +26,8 @@ from tests.fakes.model import ScriptedModel, serving_model
 from tests.integration.worker_lab import bare_remote, git
 
 ROOT = Path(__file__).resolve().parents[2]
-IMAGE = "localhost/branchline-test-worker:latest"
+# Of this checkout: another one's tests on the same machine have theirs.
+IMAGE = f"localhost/branchline-test-worker:{boxed.mark_of(ROOT)}"
 TURN_SECONDS = 90.0
 
 
@@ -43,19 +44,24 @@ def image() -> boxes.Engine:
     return engine
 
 
+def remote_for_all(folder: Path, **files: str) -> Path:
+    """A bare repository that also the worker in a container may push to, who is nobody here."""
+    remote = bare_remote(folder, **files)
+    git(remote, "config", "core.sharedRepository", "0666")
+    for place in (remote, *remote.rglob("*")):
+        place.chmod(0o777 if place.is_dir() else 0o666)
+    for parent in (folder, *folder.parents[:2]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    return remote
+
+
 class Box:
     """One container of a worker, and what it talks with."""
 
     def __init__(self, *, engine: boxes.Engine, folder: Path, model: ScriptedModel, engine_url: str) -> None:
         self.engine, self.folder, self.model = engine, folder, model
         self.name = f"branchline-test-{uuid4().hex[:8]}"
-        self.remote = bare_remote(folder)
-        # The worker in there is nobody here.
-        git(self.remote, "config", "core.sharedRepository", "0666")
-        for place in (self.remote, *self.remote.rglob("*")):
-            place.chmod(0o777 if place.is_dir() else 0o666)
-        for parent in (folder, *folder.parents[:2]):
-            parent.chmod(parent.stat().st_mode | 0o055)
+        self.remote = remote_for_all(folder)
         self.port = any_free()
         self.worker = names.worker_id(
             client=ClientId("local"), project=ProjectId("site"), user=UserId("local")

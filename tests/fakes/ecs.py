@@ -7,7 +7,7 @@ the first answer, another with the same token a ``ConflictException``.
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -117,8 +117,13 @@ def ecs_wire(engine_url: str) -> Iterator[EcsWire]:
         wire.close()
 
 
-def prepare(*, url: str, account: str) -> str:
-    """What a stack makes: the cluster, the task definition, the boundary, whose ARN is returned."""
+def prepare(
+    *, url: str, account: str, image: str = "branchline-worker", environment: Mapping[str, str] | None = None
+) -> str:
+    """What a stack makes: the cluster, the task definition with this image and these variables, the boundary,
+    whose ARN is returned."""
+    variables = [{"name": name, "value": value} for name, value in (environment or {}).items()]
+    worker = {"name": "worker", "image": image, "essential": True, "environment": variables}
     with aws_client("ecs", url=url, account=account) as ecs:
         ecs.create_cluster(clusterName=CLUSTER)
         ecs.register_task_definition(
@@ -127,7 +132,7 @@ def prepare(*, url: str, account: str) -> str:
             networkMode="awsvpc",
             cpu="1024",
             memory="4096",
-            containerDefinitions=[{"name": "worker", "image": "branchline-worker", "essential": True}],
+            containerDefinitions=[worker],
         )
     with aws_client("iam", url=url, account=account) as iam:
         everything = {
