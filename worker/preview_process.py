@@ -30,6 +30,7 @@ _PASSED_ON = frozenset(
         *("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR"),
         *("NPM_CONFIG_REGISTRY", "NPM_CONFIG_USERCONFIG", "NPM_CONFIG_CACHE"),
         *("npm_config_registry", "npm_config_userconfig", "npm_config_cache"),
+        *("NPM_CONFIG_OFFLINE", "npm_config_offline"),
     )
 )
 
