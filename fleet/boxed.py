@@ -6,8 +6,8 @@ privileges, limits. The only thing kept is a volume. Knows the engine's words an
 
 import hashlib
 import shutil
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from contracts.words import WorkerId
@@ -32,7 +32,8 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """One worker's container. ``env``: names of variables, whose values are taken from the call's own."""
+    """One worker's container. ``env``: names of variables, whose values are taken from the call's own, and
+    ``NAME=value`` for others. ``files``: of this machine, each with its path in there, to be read only."""
 
     name: str
     volume: str
@@ -42,6 +43,7 @@ class Box:
     env: Collection[str]
     limits: Limits
     grace: float = 60.0
+    files: Mapping[Path, str] = field(default_factory=dict)
 
 
 def own_network(engine: Engine) -> bool:
@@ -72,6 +74,8 @@ def run_argv(engine: Engine, box: Box) -> tuple[str, ...]:
     limits = [f"--memory={box.limits.memory}", f"--memory-swap={box.limits.memory}"]
     limits += [f"--pids-limit={box.limits.pids}", f"--cpus={box.limits.cpus:g}"]
     named = ["--name", box.name, "--label", f"{LABEL}={box.home}", "--volume", f"{box.volume}:/workspace"]
+    # With "z" the file may be read where SELinux labels files; elsewhere it means nothing.
+    named += [f"--volume={path}:{place}:ro,z" for path, place in box.files.items()]
     # Whether a worker is well is known from its row; Podman's timer for it needs systemd.
     named.append("--no-healthcheck")
     again = ["--replace"] if engine.name == "podman" else []

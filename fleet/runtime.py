@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from contracts.words import WorkerId
-from fleet import boxed, boxes, ports, remotes
+from fleet import authorities, boxed, boxes, ports, remotes
 from fleet.boxed import Box, Limits
 from fleet.boxes import Engine
 from fleet.child import Part
@@ -62,6 +62,7 @@ class Containers:
     def worker(self, part: Part, *, worker_id: WorkerId, port: int, paths_url: str) -> Part:
         """The worker's process ``part`` in a container of its own."""
         own = boxed.own_network(self.engine)
+        files = authorities.lent(part.env, folder=self.home.path / "authorities")
         told = {
             **{name: value for name, value in part.env.items() if _goes_inside(name)},
             "BRANCHLINE_PREVIEW_PORT": str(boxed.INSIDE_PORT if own else port),
@@ -73,9 +74,11 @@ class Containers:
         told = {name: boxed.inside(value, engine=self.engine) if name in _ADDRESSES else value
                 for name, value in told.items()}  # fmt: skip
         name = boxed.name_of(self.home.path, worker_id)
+        # Their paths are of no use to the engine itself, which may need the same variables.
+        named = {*told, *(f"{path.stem}={place}" for path, place in files.items())}
         box = Box(
             name=name, volume=name, home=boxed.mark_of(self.home.path), image=self.image, port=port,
-            env=frozenset(told), limits=self.limits, grace=part.grace,
+            env=named, limits=self.limits, grace=part.grace, files=files,
         )  # fmt: skip
         # Podman itself needs its own variables; the container gets those that are named.
         return replace(part, argv=boxed.run_argv(self.engine, box), env={**self.engine.env, **told})
