@@ -19,7 +19,12 @@ PYTHON = "docker.io/library/python:3.13-slim-bookworm"
 NODE = "docker.io/library/node:22-bookworm-slim"
 _DEBIAN = "bookworm"
 _PACKAGES = "ca-certificates,python3,python3-venv"
-_STALE = ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/man")
+# The official image has none of these either.
+_STALE = (
+    "var/cache/apt/archives",
+    "var/lib/apt/lists",
+    *(f"usr/share/{n}" for n in ("doc", "locale", "man")),
+)
 
 Say = Callable[[str], None]
 
