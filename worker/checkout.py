@@ -2,17 +2,20 @@
 
 A folder that is no usable repository is kept aside under a number, never deleted. ``.git/config`` belongs
 to the worker: Claude Code can write it, and a filter or monitor in it would run with the worker's rights,
-so it is put back before git runs here. Decides nothing about branches or commits.
+so it is put back before git runs here. Links that it leaves there are not followed (``worker.below``).
+Decides nothing about branches or commits.
 """
 
 import os
 import re
 import secrets
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worker import gitdir, spawning
+from worker import below, gitdir, spawning
+from worker.errors import WorkspaceError
 from worker.git import Git, in_thread
 from worker.packing import remove_half_written
 from worker.remote import Remote, remove_half_clones
@@ -32,7 +35,7 @@ class Folder:
     git: Git
     remote: Remote
     _config: str | None = field(default=None, init=False)
-    _settled: dict[str, str | None] = field(default_factory=dict, init=False)
+    _settled: dict[str, bytes | None] = field(default_factory=dict, init=False)
 
     @property
     def _dir(self) -> Path:
@@ -57,38 +60,38 @@ class Folder:
         return True
 
     def guard(self) -> None:
-        """Put back what belongs to the worker in ``.git``, if anything else stands in its place."""
+        """Put back what belongs to the worker in ``.git``, if anything else stands in its place.
+
+        Raises ``WorkspaceError`` when what stands there is no ``.git`` to work in, OSError.
+        """
         if self._config is None:
             return
         spawning.open_up(self.path)
+        if not gitdir.is_whole(self._dir):
+            raise WorkspaceError("The checkout has no .git folder of its own.")
         gitdir.clean(self._dir, as_it_was=self._settled)
-        config = self._dir / "config"
-        if config.is_symlink() or not config.is_file() or config.read_bytes() != self._config.encode():
-            fresh = self._dir / "config.branchline"
-            fresh.unlink(missing_ok=True)
-            with fresh.open("x", encoding="utf-8") as file:  # never through a link that stands there
-                file.write(self._config)
-            if config.is_dir() and not config.is_symlink():
-                shutil.rmtree(config)
-            fresh.replace(config)
+        if below.read(self._dir, "config") != self._config.encode():
+            below.write(self._dir, "config", self._config.encode())
 
     def _sweep(self) -> bool:
         """Remove what died with its process: locks and half-written objects. Whether there is a ``.git``."""
-        if self._dir.is_symlink() or not self._dir.is_dir():
+        if not gitdir.is_whole(self._dir):
             return False
         gitdir.remove_locks(self._dir)
         remove_half_written(self._dir / "objects", older=0)
-        (self._dir / "commondir").unlink(missing_ok=True)
+        below.remove(self._dir, "commondir")
         return True
 
     async def usable(self) -> bool:
         """Whether git can work here. A damaged index is no loss: it is made again from HEAD."""
+        if not await in_thread(lambda: gitdir.is_whole(self._dir)):
+            return False
         inside = await self.git.attempt("rev-parse", "--is-inside-work-tree")
         if inside.status or inside.text != "true":
             return False
         seen = await self.git.attempt("status", "--porcelain", "-z", "--untracked-files=no")
         if seen.status and _INDEX.search(seen.err):
-            await in_thread(lambda: (self._dir / "index").unlink(missing_ok=True))
+            await in_thread(lambda: below.remove(self._dir, "index"))
             await self.git.attempt("read-tree", "HEAD")
             seen = await self.git.attempt("status", "--porcelain", "-z", "--untracked-files=no")
         if seen.status:
@@ -133,18 +136,18 @@ class Folder:
         }
         self._config = _written(settings)
         await in_thread(self.guard)
-        await in_thread(lambda: shutil.rmtree(self._dir / "logs", ignore_errors=True))
-        await in_thread(self._exclude)
+        await in_thread(self._settle)
 
-    def _exclude(self) -> None:
-        exclude = self._dir / "info" / "exclude"
-        exclude.parent.mkdir(exist_ok=True)
-        text = exclude.read_text(encoding="utf-8", errors="surrogateescape") if exclude.is_file() else ""
-        missing = [line for line in EXCLUDED if line not in text.splitlines()]
+    def _settle(self) -> None:
+        with suppress(OSError):
+            below.remove(self._dir, "logs")
+        there = below.read(self._dir, "info/exclude") or b""
+        missing = [line for line in EXCLUDED if line.encode() not in there.splitlines()]
         if missing:
-            text = text if text.endswith("\n") or not text else text + "\n"
-            text += "\n".join(missing) + "\n"
-            exclude.write_text(text, encoding="utf-8", errors="surrogateescape")
+            lines = [there, *(line.encode() + b"\n" for line in missing)]
+            if there and not there.endswith(b"\n"):
+                lines.insert(1, b"\n")
+            below.write(self._dir, "info/exclude", b"".join(lines))
         self._settled = gitdir.settled(self._dir)
 
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from git.cmd import Git as Runner
 
-from worker import spawning
+from worker import below, spawning
 from worker.errors import DiskFull, WorkspaceError
 
 T = TypeVar("T")
@@ -218,7 +218,8 @@ class Git:
                 )
             await asyncio.sleep(0.02)
         if self.git_dir is not None and lock.is_relative_to(self.git_dir):
-            await in_thread(lambda: lock.unlink(missing_ok=True))
+            place, name = self.git_dir, str(lock.relative_to(self.git_dir))
+            await in_thread(lambda: below.remove(place, name))
 
 
 @dataclass(kw_only=True)

@@ -11,6 +11,7 @@ import re
 import time
 from pathlib import Path
 
+from worker import below
 from worker.git import Git, in_thread
 from worker.log import get_logger
 
@@ -43,11 +44,11 @@ def remove_half_written(objects: Path, *, older: float) -> None:
     """Remove what killed gits left below ``objects``, when nothing was added for ``older`` seconds: 0 is for
     a sole owner, who knows that no git is alive."""
     until = time.time() - older
-    for folder, _, names in os.walk(objects):
-        for path in (Path(folder) / name for name in names if _HALF_WRITTEN.fullmatch(name)):
+    for inside, names in below.walk(objects):
+        for name in filter(_HALF_WRITTEN.fullmatch, names):
             with contextlib.suppress(OSError):  # a living git has given it its name; or it is not ours
-                if not older or path.stat().st_mtime <= until:
-                    path.unlink()
+                if not older or os.stat(name, dir_fd=inside, follow_symlinks=False).st_mtime <= until:
+                    os.unlink(name, dir_fd=inside)
 
 
 def _loose(objects: Path) -> int:

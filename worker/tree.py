@@ -6,11 +6,11 @@ on the branch is kept under ``refs/branchline/kept`` or ``saved``. Nothing here 
 """
 
 import os
-import shutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from worker import spawning
+from worker import below, spawning
 from worker.errors import DiskFull, WorkspaceError
 from worker.git import Git, in_thread
 from worker.notes import Notes
@@ -243,8 +243,7 @@ class Tree:
 
     def merged_heads(self) -> list[str]:
         """What is being merged into HEAD."""
-        path = self._dir / "MERGE_HEAD"
-        return path.read_text(encoding="ascii").split() if path.is_file() else []
+        return (below.read(self._dir, "MERGE_HEAD") or b"").decode("ascii").split()
 
     async def _end_operation(self, status: Status) -> tuple[Status, str, bool]:
         """Undo a half-done merge, rebase or pick after holding its files under a ref. A merge whose
@@ -265,11 +264,8 @@ class Tree:
 
     def _forget_operation(self) -> None:
         for name in (*_STATE_FILES, *_BISECT_FILES):
-            path = self._dir / name
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            with suppress(OSError):
+                below.remove(self._dir, name)
 
 
 def _parse(fields: list[str]) -> Status:
