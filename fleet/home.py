@@ -21,6 +21,7 @@ WORKSPACES = "workspace"
 
 LOG_LIMIT = 5 * 1024 * 1024
 """Bytes after which a log file is set aside (one old one is kept) when its process starts."""
+_KEY_PREFIX, _KEY_BYTES = "branchline-local-", 16
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,10 @@ class Home:
     def credentials(self) -> dict[str, str]:
         """The engine's access key of this home, made once, as the variables that boto reads."""
         kept = self.recall("credentials")
-        if not kept:
+        # The engine looks at nothing but the id, so the id is the secret. Homes of old have a short one.
+        if len(str(kept.get("AWS_ACCESS_KEY_ID", ""))) < len(_KEY_PREFIX) + 2 * _KEY_BYTES:
             kept = {
-                "AWS_ACCESS_KEY_ID": f"branchline-local-{secrets.token_hex(4)}",
+                "AWS_ACCESS_KEY_ID": f"{_KEY_PREFIX}{secrets.token_hex(_KEY_BYTES)}",
                 "AWS_SECRET_ACCESS_KEY": secrets.token_hex(20),
             }
             self.remember("credentials", kept)

@@ -53,11 +53,11 @@ def engine(plan: Plan, *, port: int) -> Part:
     main = ROOT / "fleet" / "engine" / "main.py"
     key = plan.home.credentials()["AWS_ACCESS_KEY_ID"]
     place = ("--port", str(port), "--state", str(plan.home.engine_state))
-    walls = ("--access-key", key, "--parent-pid", str(os.getpid()))
+    walls = ("--parent-pid", str(os.getpid()))
     return Part(
         name="engine",
         argv=(str(python), str(main), *place, *walls),
-        env=environment.minimal(plan.outside),
+        env={**environment.minimal(plan.outside), "BRANCHLINE_ENGINE_KEY": key},
         cwd=ROOT,
         ready=ready_line,
     )

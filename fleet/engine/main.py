@@ -24,7 +24,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free port")
     parser.add_argument("--state", type=Path, required=True, help="directory of the journal")
     parser.add_argument("--parent-pid", type=int, help="end when this parent ends")
-    parser.add_argument("--access-key", help="the only access key id that is let in")
+    # Every user of a machine may read what stands in an argv, so a real one comes from the environment.
+    parser.add_argument(
+        "--access-key",
+        default=os.environ.get("BRANCHLINE_ENGINE_KEY"),
+        help="the only access key id that is let in (BRANCHLINE_ENGINE_KEY)",
+    )
     parser.add_argument("--any-account", action="store_true", help="also let 12-digit key ids in (tests)")
     parser.add_argument("--services", default=DEFAULT_SERVICES, help="comma-separated ministack services")
     parser.add_argument("--fsync", action="store_true", help="survive a power failure, not only a kill")

@@ -114,6 +114,13 @@ def test_the_access_key_of_a_home_stays_and_is_only_its_owners(home: Home) -> No
     assert (home.path / "credentials.json").stat().st_mode & 0o777 == 0o600
 
 
+def test_nobody_guesses_the_access_key_and_a_short_one_of_an_older_home_is_replaced(home: Home) -> None:
+    home.remember("credentials", {"AWS_ACCESS_KEY_ID": "branchline-local-0a1b2c3d"})
+    made = home.credentials()["AWS_ACCESS_KEY_ID"]
+    assert len(made.removeprefix("branchline-local-")) >= 32  # hexadecimal digits: 128 bits
+    assert home.credentials()["AWS_ACCESS_KEY_ID"] == made
+
+
 def test_only_one_can_hold_the_lock(home: Home) -> None:
     first, second = Lock(home), Lock(home)
     assert first.take()
