@@ -109,14 +109,19 @@ def start(request: Request, *, who: Who, files: Mapping[int, int]) -> int:
 
     Raises Refused when it cannot be started; there is no process then.
     """
-    failing, failed = os.pipe()
     try:
-        pid = os.fork()
-        if not pid:
-            _become(request, who=who, files=files, failed=failed)
-    finally:
-        os.close(failed)
+        failing, failed = os.pipe()
+    except OSError as error:
+        raise Refused(str(error.strerror)) from None
     with os.fdopen(failing, "rb") as pipe:
+        try:
+            pid = os.fork()
+            if not pid:
+                _become(request, who=who, files=files, failed=failed)
+        except OSError as error:  # a limit is reached, which the agent can do: no reason to end
+            raise Refused(str(error.strerror)) from None
+        finally:
+            os.close(failed)
         problem = pipe.read()
     if problem:
         os.waitpid(pid, 0)

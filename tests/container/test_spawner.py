@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -96,6 +97,39 @@ def test_a_program_that_cannot_be_started_is_said_to_be(served: Walls) -> None:
     _, err = process.communicate(timeout=30)
     assert process.returncode == 125
     assert b"no-such-program cannot be started: No such file or directory" in err
+
+
+def test_a_container_without_room_for_a_process_refuses_and_goes_on(place: Walls) -> None:
+    """Claude Code can fill the container's limit of processes; that must not end it."""
+    spawner = place.serve("sleep", "1000")
+    place.worker_pid()
+    # For root the kernel counts no processes; a limit of descriptors fails in the same place.
+    limits = resource.prlimit(spawner.pid, resource.RLIMIT_NOFILE)
+    held = len(list(Path(f"/proc/{spawner.pid}/fd").iterdir()))
+    resource.prlimit(spawner.pid, resource.RLIMIT_NOFILE, (held + 4, limits[1]))  # the line and three streams
+    process = place.ask("true")
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 125
+    assert b"cannot be started: Too many open files" in err
+    assert spawner.poll() is None
+    resource.prlimit(spawner.pid, resource.RLIMIT_NOFILE, limits)
+    assert _output(place, "echo", "again") == "again\n"
+
+
+def test_a_fork_that_fails_is_a_refusal(place: Walls) -> None:
+    """Run as a user of its own, whose processes the kernel counts."""
+    code = (
+        "import os, resource, sys\nsys.path.insert(0, sys.argv[1])\nimport spawner\n"
+        "resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))\n"
+        "request = spawner.Request(argv=('true',), env={}, cwd='/', files=(0, 1, 2))\n"
+        "before = len(os.listdir('/proc/self/fd'))\n"
+        "try: spawner.start(request, who=spawner.Who(uid=1, gid=1), files={0: 0, 1: 1, 2: 2})\n"
+        "except spawner.Refused as problem: print(problem, len(os.listdir('/proc/self/fd')) - before)\n"
+    )
+    done = subprocess.run(
+        [place.python, "-I", "-c", code, str(place.folder)], user=AGENT, capture_output=True, text=True
+    )
+    assert done.stdout == "Resource temporarily unavailable 0\n", done.stderr
 
 
 def test_a_folder_that_the_agent_may_not_enter_is_an_error(served: Walls) -> None:
