@@ -54,8 +54,12 @@ class Kept:
         say: Say,
         again: Callable[[int], bool] = always,
         back_off: BackOff | None = None,
+        renew: Callable[[], Part] | None = None,
     ) -> None:
+        """``renew``: what to start from the second time on, when that may change. It may raise Problem."""
         self.part = part
+        self._renew = renew
+        self._fresh = True
         self._home = home
         self._say = say
         self._again = again
@@ -78,7 +82,7 @@ class Kept:
 
     async def start(self) -> str | None:
         """Start the part and wait until it is ready; its address. Raises Problem."""
-        self._child = child = await Child.spawn(self.part, home=self._home)
+        self._child = child = await self._spawn()
         address = await child.become_ready()
         self._watch = asyncio.create_task(self._keep(child), name=f"keep {self.part.name}")
         return address
@@ -123,10 +127,16 @@ class Kept:
     async def _respawn(self, *, deaths: int) -> Child:
         while True:
             try:
-                return await Child.spawn(self.part, home=self._home)
+                return await self._spawn()
             except (Problem, OSError) as error:
                 deaths += 1
                 await self._pause(f"could not be started ({error})", deaths=deaths)
+
+    async def _spawn(self) -> Child:
+        if self._renew is not None and not self._fresh:
+            self.part = self._renew()
+        self._fresh = False
+        return await Child.spawn(self.part, home=self._home)
 
     async def _pause(self, what: str, *, deaths: int) -> None:
         delay = self._back_off.delay(deaths=deaths)

@@ -19,6 +19,7 @@ from fleet import ports
 from fleet.child import Part
 from fleet.home import Home
 from fleet.kept import BackOff, Kept, Say, after_a_crash
+from fleet.problem import Problem
 
 _STARTING_SECONDS = 30.0
 
@@ -37,11 +38,14 @@ class Launcher:
         preview_port: int,
         say: Say,
         back_off: BackOff | None = None,
+        previews: range | None = None,
     ) -> None:
+        """``previews``: ports to choose a worker's from at each of its starts, as others use them, too."""
         self._home = home
         self._make = make
         self._first_port = preview_port
-        self._say = say
+        self._previews = previews
+        self.say = say
         self._back_off = back_off
         self._workers: dict[WorkerId, Kept] = {}
         self._ports: dict[WorkerId, int] = {}
@@ -71,6 +75,17 @@ class Launcher:
             self._ports[worker_id] = free
         return self._ports[worker_id]
 
+    def _part(self, worker_id: WorkerId) -> Part:
+        if self._previews is not None:
+            others = {port for worker, port in self._ports.items() if worker != worker_id}
+            before = self._ports.get(worker_id)
+            self._ports[worker_id] = ports.free_in(self._previews, taken=others, wanted=before)
+        return self._make(worker_id, self.port(worker_id))
+
+    def part(self, worker_id: WorkerId) -> Part:
+        """What was started last for a worker. Raises KeyError for one that never was."""
+        return self._workers[worker_id].part
+
     def alive(self) -> dict[WorkerId, int]:
         """Process ids of the workers that run now."""
         return {worker_id: kept.pid for worker_id, kept in self._workers.items() if kept.pid is not None}
@@ -86,13 +101,13 @@ class Launcher:
         return self._closing
 
     def _new(self, worker_id: WorkerId) -> Kept:
-        part = self._make(worker_id, self.port(worker_id))
         kept = Kept(
-            part,
+            self._part(worker_id),
             home=self._home,
-            say=self._say,
+            say=self.say,
             again=lambda code: after_a_crash(code) or self._take_wish(worker_id),
             back_off=self._back_off,
+            renew=None if self._previews is None else lambda: self._part(worker_id),
         )
         self._workers[worker_id] = kept
         return kept
@@ -128,5 +143,9 @@ def api(launcher: Launcher, *, token: str) -> Starlette:
 async def _ensure(launcher: Launcher, *, worker_id: WorkerId) -> Response:
     if launcher.closing:
         return JSONResponse({"error": "the fleet is stopping"}, status_code=503)
-    started = await launcher.ensure(worker_id)
+    try:
+        started = await launcher.ensure(worker_id)
+    except Problem as problem:
+        launcher.say(f"The worker {worker_id} cannot be started: {problem.sentence}")
+        return JSONResponse({"error": problem.sentence}, status_code=503)
     return JSONResponse({"running": True, "started": started})

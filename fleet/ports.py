@@ -35,6 +35,15 @@ def next_free(first: int, *, taken: Container[int] = (), host: str = "127.0.0.1"
     return any_free()
 
 
+def free_in(places: range, *, taken: Container[int] = (), wanted: int | None = None) -> int:
+    """``wanted`` if it is one of ``places`` and free, else the first that is. Raises Problem without any."""
+    first: list[int] = [wanted] if wanted is not None and wanted in places else []
+    for port in (*first, *places):
+        if port not in taken and is_free(port):
+            return port
+    raise Problem(f"no port from {places.start} to {places.stop - 1} is free; stop some containers.")
+
+
 def require(port: int, *, what: str, variable: str, option: str, host: str = "127.0.0.1") -> None:
     """Raises Problem with one sentence when the port is taken."""
     if is_free(port, host=host):

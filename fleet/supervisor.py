@@ -73,6 +73,7 @@ class Supervisor:
         screen: Screen,
         stop: Stop,
         preview_port: int,
+        previews: range | None = None,
         back_off: BackOff | None = None,
     ) -> None:
         self._home = home
@@ -80,6 +81,7 @@ class Supervisor:
         self._screen = screen
         self._stop = stop
         self._preview_port = preview_port
+        self._previews = previews
         self._back_off = back_off
         self._kept: list[Kept] = []
         self.launcher: Launcher | None = None
@@ -120,6 +122,7 @@ class Supervisor:
             home=self._home,
             make=lambda worker, port: self._parts.worker(worker, port, engine_url or "", model_url, token),
             preview_port=self._preview_port,
+            previews=self._previews,
             say=self._warn,
             back_off=self._back_off,
         )

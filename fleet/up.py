@@ -18,7 +18,7 @@ from fleet.home import Home, Lock
 from fleet.parts import Plan
 from fleet.problem import USAGE, Problem
 from fleet.project import choose
-from fleet.runtime import Containers, containers
+from fleet.runtime import PREVIEWS, Containers, containers
 from fleet.screen import Screen
 from fleet.settings import Settings, fleet_config
 from fleet.simulation import Simulation
@@ -162,6 +162,7 @@ async def _run(plan: Plan, *, screen: Screen, stop: Stop) -> None:
         screen=screen,
         stop=stop,
         preview_port=preview_port,
+        previews=PREVIEWS if plan.containers else None,
     )
     preview_url = f"http://127.0.0.1:{preview_port}"
     watching: set[asyncio.Task[None]] = set()

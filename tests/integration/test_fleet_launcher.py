@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,18 +23,22 @@ A, B = WorkerId("local-a-local"), WorkerId("local-b-local")
 
 
 @asynccontextmanager
-async def launching(folder: Path, *program: str, port: int | None = None) -> AsyncIterator[Launcher]:
+async def launching(
+    folder: Path, *program: str, port: int | None = None, previews: range | None = None
+) -> AsyncIterator[Launcher]:
     home = Home(folder)
     home.create()
     argv = program or (sys.executable, "-c", "import signal; signal.pause()")
 
     def make(worker_id: WorkerId, preview_port: int) -> Part:
-        return Part(name=f"worker-{worker_id}", argv=argv, env={"PATH": os.environ["PATH"]}, cwd=folder)
+        env = {"PATH": os.environ["PATH"], "PREVIEW": str(preview_port)}
+        return Part(name=f"worker-{worker_id}", argv=argv, env=env, cwd=folder)
 
     launcher = Launcher(
         home=home,
         make=make,
         preview_port=port or any_free(),
+        previews=previews,
         say=lambda text: None,
         back_off=BackOff(first=0.05, most=0.1),
     )
@@ -52,6 +57,17 @@ async def until_changed(launcher: Launcher, worker: WorkerId, *, pid: int) -> in
     return launcher.alive()[worker]
 
 
+async def until_gone(launcher: Launcher, worker: WorkerId) -> None:
+    async with asyncio.timeout(20):
+        while launcher.running(worker):
+            await asyncio.sleep(0.02)
+
+
+def launched(launcher: Launcher, worker: WorkerId) -> int:
+    """The port that the worker's last process was told."""
+    return int(launcher.part(worker).env["PREVIEW"])
+
+
 async def test_who_asks_twice_gets_one_process(tmp_path: Path) -> None:
     async with launching(tmp_path) as launcher:
         answers = await asyncio.gather(launcher.ensure(A), launcher.ensure(A))
@@ -66,6 +82,33 @@ async def test_every_worker_has_a_preview_port_of_its_own_and_keeps_it(tmp_path:
         assert launcher.port(A) == first
         assert launcher.port(B) > first
         assert launcher.port(A) == first
+
+
+async def test_a_worker_whose_port_was_taken_meanwhile_starts_on_another_of_the_range(tmp_path: Path) -> None:
+    first = any_free()
+    range_ = range(first, first + 50)
+    async with launching(tmp_path, sys.executable, "-c", "", port=first, previews=range_) as launcher:
+        await launcher.ensure(A)
+        assert launcher.port(A) == first
+        await until_gone(launcher, A)
+        with socket.create_server(("127.0.0.1", first)):  # another fleet's
+            await launcher.ensure(A)
+            assert launcher.port(A) in range_
+            assert launcher.port(A) != first
+            assert launched(launcher, A) == launcher.port(A)
+            await launcher.ensure(B)
+            assert launcher.port(B) not in (first, launcher.port(A))
+
+
+async def test_without_a_free_port_in_the_range_it_is_said(tmp_path: Path) -> None:
+    first = any_free()
+    with socket.create_server(("127.0.0.1", first)):
+        async with launching(tmp_path, port=first, previews=range(first, first + 1)) as launcher:
+            transport = httpx.ASGITransport(app=api(launcher, token="t"))
+            async with httpx.AsyncClient(transport=transport, base_url="http://launcher") as client:
+                answer = await client.post(f"/workers/{A}", headers={"Authorization": "Bearer t"})
+    assert answer.status_code == 503
+    assert "is free; stop some containers" in answer.json()["error"]
 
 
 async def test_a_crashed_worker_comes_back_and_one_that_left_does_not(tmp_path: Path) -> None:
