@@ -16,9 +16,15 @@ from fleet.boxes import Engine
 LABEL = "branchline.home"
 CAPABILITIES = ("SETUID", "SETGID", "KILL")
 HOST = "10.0.2.2"
-"""Where a container of Podman's with a network of its own finds what listens on this machine's loopback."""
+"""What this machine's loopback is called in a box that may see it (``loopback``)."""
 INSIDE_PORT = 4321
-_SLIRP = "slirp4netns:allow_host_loopback=true"
+GRACE = 110.0
+"""Seconds a container gets to end, as on Fargate: the worker needs up to 60, and PID 1 ends after it."""
+_MACHINE = "/run/machine"
+"""Where a container finds the sockets of ``fleet.passages``."""
+_PYTHON = "/opt/venv/bin/python"
+_PASSAGE = (_PYTHON, "-I", "-S", "/opt/branchline/container/passage.py")
+_WORKER = (_PYTHON, "-m", "worker")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +39,11 @@ class Limits:
 @dataclass(frozen=True, kw_only=True)
 class Box:
     """One worker's container. ``env``: names of variables, whose values are taken from the call's own, and
-    ``NAME=value`` for others. ``files``: of this machine, each with its path in there, to be read only."""
+    ``NAME=value`` for others. ``files``: of this machine, each with its path in there, to be read only.
+
+    ``passages``: ports of its own loopback that lead to this machine, with the names of their sockets in the
+    folder ``machine``. ``loopback``: it sees all of this machine's loopback, which no worker of a fleet may.
+    """
 
     name: str
     volume: str
@@ -42,33 +52,22 @@ class Box:
     port: int
     env: Collection[str]
     limits: Limits
-    grace: float = 60.0
+    grace: float = GRACE
     files: Mapping[Path, str] = field(default_factory=dict)
+    machine: Path | None = None
+    passages: Mapping[int, str] = field(default_factory=dict)
+    loopback: bool = False
 
 
-def own_network(engine: Engine) -> bool:
-    """Whether containers get a network of their own and still reach this machine's loopback."""
+def _has_slirp(engine: Engine) -> bool:
     return engine.name == "podman" and shutil.which("slirp4netns") is not None
-
-
-def host(engine: Engine) -> str:
-    """How this machine's loopback is called in there."""
-    return HOST if own_network(engine) else "127.0.0.1"
-
-
-def inside(url: str, *, engine: Engine) -> str:
-    """An address on this machine's loopback as it is in the container."""
-    for name in ("//127.0.0.1", "//localhost"):
-        if url.partition(name)[2][:1] in (":", "/") or url.endswith(name):
-            return url.replace(name, f"//{host(engine)}", 1)
-    return url
 
 
 def run_argv(engine: Engine, box: Box) -> tuple[str, ...]:
     """The call. It stays until the container ends, passes signals on and leaves with its status."""
-    network = ["--network", "host"]
-    if own_network(engine):
-        network = ["--network", _SLIRP, "--publish", f"127.0.0.1:{box.port}:{INSIDE_PORT}"]
+    network = ["--publish", f"127.0.0.1:{box.port}:{INSIDE_PORT}"]
+    if _has_slirp(engine):  # elsewhere the engine's own default, which has no way to this loopback either
+        network += ["--network", "slirp4netns" + (":allow_host_loopback=true" if box.loopback else "")]
     walls = ["--read-only", "--cap-drop", "ALL", *(f"--cap-add={name}" for name in CAPABILITIES)]
     walls += ["--security-opt", "no-new-privileges", "--stop-timeout", str(int(box.grace))]
     limits = [f"--memory={box.limits.memory}", f"--memory-swap={box.limits.memory}"]
@@ -80,7 +79,22 @@ def run_argv(engine: Engine, box: Box) -> tuple[str, ...]:
     named.append("--no-healthcheck")
     again = ["--replace"] if engine.name == "podman" else []
     env = [part for name in sorted(box.env) for part in ("--env", name)]
-    return (engine.name, "run", "--rm", *again, *named, *network, *walls, *limits, *env, box.image)
+    machine, program = _reaching(box)
+    return (
+        engine.name, "run", "--rm", *again, *named, *network, *machine, *walls, *limits, *env,
+        box.image, *program,
+    )  # fmt: skip
+
+
+def _reaching(box: Box) -> tuple[list[str], list[str]]:
+    """What lends the box its passages, and the program that opens them before the worker."""
+    if box.machine is None or not box.passages:
+        return [], []
+    # SELinux lets no container connect to a socket of this machine's, whatever its label.
+    labels = ["--security-opt", "label=disable"] if Path("/sys/fs/selinux/enforce").exists() else []
+    opened = [f"{port}={_MACHINE}/{name}" for port, name in sorted(box.passages.items())]
+    volume = ["--volume", f"{box.machine}:{_MACHINE}:ro", *labels]
+    return volume, [*_PASSAGE, *opened, "--", *_WORKER]
 
 
 def name_of(home: Path, worker_id: WorkerId) -> str:

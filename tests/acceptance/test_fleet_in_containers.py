@@ -1,6 +1,9 @@
 """`branchline up --runtime podman`: each worker in a container of its own, and none left afterwards."""
 
+import base64
+import json
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -60,6 +63,56 @@ def test_two_workers_have_a_container_a_volume_and_a_preview_each_and_leave_none
     assert fleet.stop() == 0, fleet.said()
     assert place.running() == []
     assert not fleet.left()
+
+
+_LOOK = """
+import os, socket, urllib.error, urllib.request
+def ask(name, url, **headers):
+    try:
+        request = urllib.request.Request(url, headers=headers, data=b"{}" if name == "engine" else None)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        said = opener.open(request, timeout=5).status
+    except urllib.error.HTTPError as error:
+        said = error.code
+    except OSError as error:
+        said = "no"
+    print(name, said)
+for place in ("127.0.0.1", "10.0.2.2", "10.0.2.15", "host.containers.internal"):
+    for name, port in (("dispatcher", DISPATCHER), ("stranger", STRANGER)):
+        ask(name, f"http://{place}:{port}/healthz", Host="localhost:8080")
+ask("model", os.environ["ANTHROPIC_BASE_URL"] + "/nothing")
+ask("engine", "http://127.0.0.1:ENGINE/")
+ask("dispatcher through git's door", "http://127.0.0.1:ENGINE/v1/threads")
+"""
+
+
+def test_claude_codes_shell_reaches_the_model_and_nothing_else_of_this_machine(
+    place: Boxes, model: ScriptedModel
+) -> None:
+    place.fleet.up()
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        ports = {
+            "DISPATCHER": httpx.URL(str(place.fleet.api.base_url)).port,
+            "STRANGER": stranger.getsockname()[1],
+            "ENGINE": json.loads((place.fleet.home / "ports.json").read_text())["engine"],
+        }
+        script = _LOOK
+        for name, port in ports.items():
+            script = script.replace(name, str(port))
+        given = base64.b64encode(script.encode()).decode()
+        shell = f"echo {given} | base64 -d | python3 - > said.txt 2>&1; env > env.txt"
+        sent = place.post(f"do: bash {shell}\ndo: say Done.", project="one")
+        assert place.fleet.final("one", sent)["type"] == "turn.completed"
+    said = git(place.remotes["one"], "show", "thread-one:said.txt").splitlines()
+    assert said[:8] == ["dispatcher no", "stranger no"] * 4
+    assert said[8].startswith("model ")
+    assert said[8] != "model no"
+    # The engine is where it is for the worker, and knows nobody without the key, which is not told.
+    assert said[9:11] == ["engine 403", "dispatcher through git's door 405"]
+    key = json.loads((place.fleet.home / "credentials.json").read_text())["AWS_ACCESS_KEY_ID"]
+    known = git(place.remotes["one"], "show", "thread-one:env.txt")
+    assert key not in known
+    assert "AWS_" not in known
 
 
 def test_containers_of_a_killed_run_are_ended_by_the_next_and_its_work_is_kept(place: Boxes) -> None:

@@ -44,6 +44,11 @@ def image() -> boxes.Engine:
     return engine
 
 
+def inside(url: str) -> str:
+    """An address on this machine's loopback as it is in the container."""
+    return url.replace("//127.0.0.1:", f"//{boxed.HOST}:")
+
+
 def remote_for_all(folder: Path, **files: str) -> Path:
     """A bare repository that also the worker in a container may push to, who is nobody here."""
     remote = bare_remote(folder, **files)
@@ -74,7 +79,7 @@ class Box:
         """Run the container; ``env`` is what the worker is told."""
         box = boxed.Box(
             name=self.name, volume=self.name, home="test", image=IMAGE, port=self.port, env=env,
-            limits=boxed.Limits(memory="2g", pids=512, cpus=2),
+            loopback=True, limits=boxed.Limits(memory="2g", pids=512, cpus=2),
         )  # fmt: skip
         argv = list(boxed.run_argv(self.engine, box))
         argv[-1:] = ["--volume", f"{self.remote}:{self.remote}", IMAGE]
@@ -87,13 +92,13 @@ class Box:
         """The worker's environment, as the launcher on one machine would give it."""
         return {
             "CONTAINER_ID": self.worker,
-            "AWS_ENDPOINT_URL": boxed.inside(self.engine_url, engine=self.engine),
+            "AWS_ENDPOINT_URL": inside(self.engine_url),
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_SECRET_ACCESS_KEY": "the-workers-secret",
             "GITHUB_TOKEN": "the-workers-token",
             "BRANCHLINE_TABLE": "branchline",
             "BRANCHLINE_PREVIEW_URL": f"http://127.0.0.1:{self.port}",
-            "ANTHROPIC_BASE_URL": boxed.inside(self.model.url, engine=self.engine),
+            "ANTHROPIC_BASE_URL": inside(self.model.url),
             "ANTHROPIC_API_KEY": "the-models-key",
             **more,
         }

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from fleet import boxed, boxes
 from fleet.ports import any_free
+from tests.container.box import inside
 from tests.fakes.fargate import Fargate, Task
 
 
@@ -36,7 +37,7 @@ class Containers(Fargate):
         name = self.name(task.number)
         box = boxed.Box(
             name=name, volume=name, home=self._mark, image=task.image, port=any_free(), env=env,
-            limits=boxed.Limits(memory="2g", pids=512, cpus=2),
+            limits=boxed.Limits(memory="2g", pids=512, cpus=2), loopback=True,
         )  # fmt: skip
         own = ["--publish", f"{task.address}:{boxed.INSIDE_PORT}:{boxed.INSIDE_PORT}"]
         own += [f"--volume={remote}:{remote}" for remote in self._remotes]
@@ -49,7 +50,7 @@ class Containers(Fargate):
 
     def _reachable(self, env: Mapping[str, str]) -> dict[str, str]:
         """What is on this machine's loopback is not on theirs."""
-        return {name: boxed.inside(value, engine=self.engine) for name, value in env.items()}
+        return {name: inside(value) for name, value in env.items()}
 
     def inspect(self, number: int) -> dict[str, Any]:
         """How a task's container is walled in, as the engine has it."""
