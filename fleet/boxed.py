@@ -80,8 +80,10 @@ def run_argv(engine: Engine, box: Box) -> tuple[str, ...]:
     again = ["--replace"] if engine.name == "podman" else []
     env = [part for name in sorted(box.env) for part in ("--env", name)]
     machine, program = _reaching(box)
+    # Where a client was killed, its container lives on under the name; Docker has no ``--replace``.
+    first = [] if again else ["sh", "-c", f'{engine.name} rm -f {box.name} >/dev/null 2>&1; exec "$@"', "sh"]
     return (
-        engine.name, "run", "--rm", *again, *named, *network, *machine, *walls, *limits, *env,
+        *first, engine.name, "run", "--rm", *again, *named, *network, *machine, *walls, *limits, *env,
         box.image, *program,
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Container
+from itertools import chain
 from pathlib import Path
 
 from fleet.problem import USAGE, Problem
@@ -37,8 +38,8 @@ def next_free(first: int, *, taken: Container[int] = (), host: str = "127.0.0.1"
 
 def free_in(places: range, *, taken: Container[int] = (), wanted: int | None = None) -> int:
     """``wanted`` if it is one of ``places`` and free, else the first that is. Raises Problem without any."""
-    first: list[int] = [wanted] if wanted is not None and wanted in places else []
-    for port in (*first, *places):
+    first = [wanted] if wanted is not None and wanted in places else []
+    for port in chain(first, places):
         if port not in taken and is_free(port):
             return port
     raise Problem(f"no port from {places.start} to {places.stop - 1} is free; stop some containers.")
