@@ -47,6 +47,7 @@ def environment(
     path = own.get("PATH", os.defpath)
     return {
         **passed,
+        **spawning.home(),
         "PATH": f"{bin_dir}{os.pathsep}{path}" if bin_dir else path,
         "PORT": str(port),
         "HOST": host,

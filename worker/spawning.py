@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -70,7 +71,13 @@ def prefix() -> list[str]:
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:
     """What a process of the worker's own gets to know as the agent."""
-    return {**{name: os.environ[name] for name in _PASSED if name in os.environ}, **more, HAND: "1"}
+    passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
+    return {**passed, **home(), **more, HAND: "1"}
+
+
+def home() -> dict[str, str]:
+    """``HOME`` of what runs as the agent: the worker's own is closed to it. Nothing without a spawner."""
+    return {} if separated() is None else {"HOME": tempfile.gettempdir()}
 
 
 # ------------------------------------------------------------ one process

@@ -94,6 +94,21 @@ def test_the_agents_shell_reads_none_of_the_workers_own_files(box: Box) -> None:
     assert re.fullmatch(r"[0-9a-f]{32}", own.strip())
 
 
+def test_the_agents_shell_cannot_put_settings_where_the_workers_own_programs_look(box: Box) -> None:
+    (own,) = set(re.findall(r"^HOME=(.*)$", _environment_of_the_worker(box), re.MULTILINE))
+    said = _said_by_the_shell(box, "walls-5", f"echo machine x > {own}/.netrc; mkdir {own}/.aws; echo $HOME")
+    assert said.lower().count("permission denied") == 2
+    assert own not in said.splitlines()
+    told = _environment_of_the_worker(box)
+    assert "AWS_CONFIG_FILE=/dev/null" in told
+    assert "AWS_SHARED_CREDENTIALS_FILE=/dev/null" in told
+
+
+def _environment_of_the_worker(box: Box) -> str:
+    script = "tr '\\0' '\\n' < /proc/$(pgrep -u worker -f -- '-m worker' | head -1)/environ"
+    return box.exec("sh", "-c", script, user="worker")
+
+
 def test_the_agents_shell_reaches_neither_the_spawner_nor_any_process_of_others(box: Box) -> None:
     script = (
         "ls /run/branchline; "

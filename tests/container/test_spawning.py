@@ -91,6 +91,18 @@ def test_nothing_of_the_workers_environment_goes_along(place: Walls) -> None:
     assert "BRANCHLINE_HAND=1" in said
 
 
+def test_the_agents_home_is_not_the_workers(place: Walls) -> None:
+    code = """
+        from worker import preview_process
+        told = dict(own=os.environ, marker="m", bin_dir=None, port=1, host="h")
+        said = [spawning.environment({}).get("HOME"), preview_process.environment(**told).get("HOME")]
+    """
+    for name in ("preview_process", "redact", "redact_needles", "redact_shapes"):
+        shutil.copy(ROOT / "worker" / f"{name}.py", place.folder / "worker" / f"{name}.py")
+    assert inside(place, code, HOME="/run/branchline") == ["/tmp", "/tmp"]
+    assert inside(place, code, HOME="/home/me", BRANCHLINE_SPAWNER="") == ["/home/me", "/home/me"]
+
+
 def test_what_the_agent_has_closed_is_opened_but_not_what_others_own(place: Walls) -> None:
     closed = "mkdir -m 700 -p a/b node_modules/c; echo x > a/b/f; chmod 400 a/b/f; chmod 700 node_modules"
     ask = place.ask("sh", "-c", closed, uid=0)
