@@ -85,11 +85,21 @@ def _pip_files() -> tuple[str, ...]:
 def _context() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="branchline-image-") as folder:
         context = Path(folder)
-        for part in PARTS:
-            shutil.copytree(
-                ROOT / part,
-                context / "code" / part,
-                ignore=shutil.ignore_patterns("__pycache__", "Containerfile", "golden", "schema"),
-            )
-        shutil.copy2(ROOT / "requirements-worker.txt", context)
+        try:
+            _fill(context)
+        except OSError:  # of many files at once, which has no reason of its own
+            raise Problem(
+                f"the image's parts could not be put into {context.parent}: it is full, or may not be written;"
+                " free some space, or set TMPDIR to another folder."
+            ) from None
         yield context
+
+
+def _fill(context: Path) -> None:
+    for part in PARTS:
+        shutil.copytree(
+            ROOT / part,
+            context / "code" / part,
+            ignore=shutil.ignore_patterns("__pycache__", "Containerfile", "golden", "schema"),
+        )
+    shutil.copy2(ROOT / "requirements-worker.txt", context)
