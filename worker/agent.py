@@ -157,9 +157,7 @@ class ClaudeAgent:
         marker = self._surroundings.worker_marker
         swept = await asyncio.to_thread(spawning.sweep, name=WORKER_MARKER, value=marker)
         if swept.left:
-            raise AgentError(
-                f"Processes {swept.left} of an earlier turn could not be killed: restart the machine."
-            )
+            raise AgentError(f"{swept.named} of an earlier turn could not be killed: restart the machine.")
         return swept.killed
 
     async def close(self) -> None:

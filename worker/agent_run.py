@@ -145,7 +145,7 @@ class ClaudeRun:
     async def _kill(self) -> None:
         swept = await asyncio.to_thread(spawning.sweep, name=TURN_MARKER, value=self._turn.marker)
         if swept.left:
-            raise AgentError(f"Processes {swept.left} of the turn could not be killed: restart the worker.")
+            raise AgentError(f"{swept.named} of the turn could not be killed: restart the worker.")
 
     async def _outlive_start(self) -> None:
         """A start that was cancelled half-way may still have spawned the CLI: sweep until it has unwound."""

@@ -28,6 +28,7 @@ _CHASES = 20
 """Rounds after the newest pids between two passes, about a millisecond."""
 # An environment is empty for an instant while a process replaces its program, so it gets another look.
 _LOOKS = 3
+_NAMED = 5
 _MOMENT = 0.002
 
 
@@ -37,6 +38,14 @@ class Swept:
 
     killed: int
     left: tuple[int, ...] = ()
+
+    @property
+    def named(self) -> str:
+        """Those that are left, in words: a fork bomb leaves hundreds."""
+        first = ", ".join(map(str, self.left[:_NAMED]))
+        return (
+            f"Processes {first}" if len(self.left) <= _NAMED else f"{len(self.left)} processes ({first}, …)"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

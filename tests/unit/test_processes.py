@@ -35,6 +35,12 @@ def start(marker: str, script: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(["sh", "-c", script], env=environment, start_new_session=True)
 
 
+def test_of_many_that_are_left_only_some_are_named() -> None:
+    assert processes.Swept(killed=0, left=(7, 8)).named == "Processes 7, 8"
+    many = processes.Swept(killed=0, left=tuple(range(1, 501))).named
+    assert many == "500 processes (1, 2, 3, 4, 5, …)"
+
+
 def test_a_marked_process_and_its_children_are_killed(marker: str) -> None:
     first = start(marker, "sleep 1000 & sleep 1000 & wait")
     eventually(lambda: len(processes.marked(name=NAME, value=marker)) == 3)
