@@ -89,8 +89,8 @@ def _context() -> Iterator[Path]:
             _fill(context)
         except OSError:  # of many files at once, which has no reason of its own
             raise Problem(
-                f"the image's parts could not be put into {context.parent}: it is full, or may not be written;"
-                " free some space, or set TMPDIR to another folder."
+                f"the image's parts could not be put into {context.parent}: it is full, or not to be written"
+                " to; free some space, or set TMPDIR to another folder."
             ) from None
         yield context
 
