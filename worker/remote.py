@@ -46,7 +46,7 @@ _BEHIND = re.compile(
 )
 _LOCKED = re.compile(r"cannot lock ref|Unable to create '[^']*\.lock'|failed to update ref")
 _LOCK_SECONDS = 2.0
-_LOOPBACK = ("127.0.0.1", "localhost", "::1", "10.0.2.2")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """This machine; the last is how a container of its calls it."""
 
 
