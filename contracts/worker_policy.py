@@ -14,6 +14,7 @@ from typing import Any
 
 from contracts import names
 from contracts.places import UNSHOWN
+from contracts.pool import Slot, letter_pk
 from contracts.records import worker_pk
 from contracts.words import WorkerId
 
@@ -87,6 +88,12 @@ def policy(worker: WorkerId, *, account: Account) -> Document:
             "Condition": {"StringEquals": {"aws:ResourceTag/branchline": "workspace"}},
         },
     )
+
+
+def slot_policy(slot: Slot, *, account: Account) -> Document:
+    """What a slot of the warm pool may do before it is anybody's worker: read its letter. Raises ValueError
+    for a name that is none."""
+    return _document(_records("Letter", ("GetItem",), (letter_pk(slot),), account))
 
 
 def trust(account: Account) -> Document:

@@ -19,7 +19,7 @@ from dispatcher.changes import Changes
 from dispatcher.contact import Contact
 from dispatcher.dead_replies import DeadReplies
 from dispatcher.deleting import Deleting
-from dispatcher.ecs import launching
+from dispatcher.ecs import EcsLauncher, launching
 from dispatcher.ecs_settings import EcsSettings
 from dispatcher.edge import Edge
 from dispatcher.endings import Endings
@@ -158,6 +158,7 @@ class _House:
             contact=contact,
             people=self.people,
             unshown=Unshown(places=self.places, rings=rings) if rings else None,
+            pool=launcher.pool if isinstance(launcher, EcsLauncher) else None,
             settings=settings,
         )
         self.ingest = Ingest(

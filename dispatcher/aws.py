@@ -31,6 +31,8 @@ _OVERTAKEN = {
 }
 _QUEUE_MISSING = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 _OURS = {"ValidationException", "SerializationException", "InvalidParameterValue", "InvalidMessageContents"}
+FAULTS = (BotoCoreError, ClientError, OSError, TimeoutError)
+"""Whatever a request may fail with."""
 POLL_SECONDS = 20
 """How long a wait for messages of a queue lasts: the longest that SQS knows."""
 _AGAIN = "Storage did not answer: try again in a moment."

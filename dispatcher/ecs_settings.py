@@ -37,6 +37,8 @@ class EcsSettings(BaseSettings):
         description="Path below which the workers' roles are made.",
     )
 
+    warm_pool: int = Field(default=0, ge=0, le=50, description="Tasks that wait without a worker.")
+
     @field_validator("ecs_subnets", mode="before")
     @classmethod
     def _split(cls, given: object) -> object:

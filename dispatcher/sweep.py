@@ -1,5 +1,6 @@
 """The net under everything: at start and every minute, whoever has work and no living worker gets one, and
-dead letters are rung again; and whoever has a reply that may not be shown is rung for.
+dead letters are rung again; and whoever has a reply that may not be shown is rung for. Last, the warm pool is
+looked after, if there is one.
 
 Goes by the launcher's own word, not by clocks and not by the row alone: a worker that was killed leaves a
 row that says "up". A worker that lives looks at its records every minute by itself, so what was recorded but
@@ -17,6 +18,7 @@ from dispatcher.contact import Contact
 from dispatcher.errors import DispatcherError
 from dispatcher.letters import Letters
 from dispatcher.people import People
+from dispatcher.pool import Pool
 from dispatcher.rescue import Rescue
 from dispatcher.settings import Settings
 from dispatcher.table import Table
@@ -25,6 +27,7 @@ from dispatcher.unshown import Unshown
 _log = structlog.get_logger(__name__)
 _AT_ONCE = 8
 """Workers that are looked at at the same time."""
+_POOL_SECONDS = 30.0
 
 
 class Sweep:
@@ -39,6 +42,7 @@ class Sweep:
         contact: Contact,
         people: People,
         unshown: Unshown | None = None,
+        pool: Pool | None = None,
         settings: Settings,
     ) -> None:
         self._table = table
@@ -47,6 +51,7 @@ class Sweep:
         self._contact = contact
         self._people = people
         self._unshown = unshown
+        self._pool = pool
         self._fleet = settings.fleet
         self._user = settings.user
         self._projects = settings.projects
@@ -65,12 +70,19 @@ class Sweep:
             await self._guarded(self._look_at_all)
             if self._unshown is not None:
                 await self._guarded(self._unshown.ring_all)
+            if self._pool is not None:
+                await self._guarded(self._care_for_pool)
 
     async def prepare(self) -> bool:
         """Make the table if there is none and bring the workers' rows up to date, once. Raises nothing."""
         if not self._prepared:
             await self._guarded(self._prepare)
         return self._prepared
+
+    async def _care_for_pool(self) -> None:
+        assert self._pool is not None  # noqa: S101 - asked before
+        async with asyncio.timeout(_POOL_SECONDS):
+            await self._pool.care()
 
     async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -201,6 +201,10 @@ class Table:
             )
         return [records.read_event(i) for i in got["Items"]]
 
+    async def partition(self, pk: str) -> list[Item]:
+        """Everything of a partition, in order."""
+        return [item async for item in self._range(pk, prefix=None)]
+
     async def _range(self, pk: str, *, prefix: str | None) -> AsyncIterator[Item]:
         pages = self._client.get_paginator("query").paginate(
             TableName=self.name, ConsistentRead=True, **_begins(pk, prefix=prefix)
@@ -270,10 +274,8 @@ class Table:
 
     async def write_note(self, worker: WorkerId, name: str, **plain: Any) -> None:
         """Write a note of the sweep's about a worker; it is kept for as long as a dead letter may be."""
-        item = {**_note_key(worker, name), **records.encode({"v": 1, **plain})}
-        item[records.TTL_ATTRIBUTE] = {"N": str(int(time.time()) + _NOTE_SECONDS)}
         with translated():
-            await self._client.put_item(TableName=self.name, Item=item)
+            await self._client.put_item(TableName=self.name, Item=note_item(worker, name, **plain))
 
     async def _put_absent(self, item: Item) -> None:
         try:
@@ -299,6 +301,12 @@ class Table:
                 )
         except Overtaken:
             return
+
+
+def note_item(worker: WorkerId, name: str, **plain: Any) -> Item:
+    """A note, as ``write_note`` writes it."""
+    expires = {records.TTL_ATTRIBUTE: {"N": str(int(time.time()) + _NOTE_SECONDS)}}
+    return {**_note_key(worker, name), **records.encode({"v": 1, **plain}), **expires}
 
 
 def _note_key(worker: WorkerId, name: str) -> Item:

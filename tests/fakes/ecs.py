@@ -25,13 +25,14 @@ UNSEEN_ROLE = (
 
 @dataclass
 class Refusal:
-    """The next ``times`` requests for an action are refused."""
+    """The next ``times`` requests for an action are refused, once ``spare`` of them were let through."""
 
     action: str
     code: str
     message: str = "The wire says so."
     status: int = 400
     times: int = 1
+    spare: int = 0
 
 
 class EcsWire(Wire):
@@ -50,7 +51,11 @@ class EcsWire(Wire):
     def answer(self, *, path: str, headers: dict[str, str], body: bytes) -> Answer:
         action = headers.get("X-Amz-Target", "").rpartition(".")[2] or _query_action(body)
         for refusal in self.refusals:
-            if refusal.action == action and refusal.times > 0:
+            if refusal.action != action or refusal.times <= 0:
+                continue
+            if refusal.spare > 0:
+                refusal.spare -= 1
+            else:
                 refusal.times -= 1
                 return _refused(refusal, is_query=not headers.get("X-Amz-Target"))
         if action in ("ListTasks", "DescribeTasks") and self.hidden > 0:

@@ -2,8 +2,8 @@
 task's own that goes with it, and tells ECS, and whoever listens to its events, when it has ended.
 
 Polls ECS as nobody else would have to; reads of a task and of its definition what Fargate reads (container,
-image, variables). In what a worker runs is said by a kind: here a process of this machine, in
-``tests.container.tasks`` its image.
+image, command, variables), and asks one that ECS has stopped to leave. In what a worker runs is said by a
+kind: here a process of this machine, in ``tests.container.tasks`` its image.
 """
 
 import json
@@ -34,12 +34,14 @@ Heard = Callable[[Event], object]
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a worker is started with. ``number``: from 0; ``address``: its own; ``env``: all variables."""
+    """What a worker is started with. ``number``: from 0; ``address``: its own; ``env``: all variables;
+    ``command``: instead of the image's own, if it is not empty."""
 
     number: int
     address: str
     image: str
     env: Mapping[str, str]
+    command: tuple[str, ...] = ()
 
 
 class Fargate(ABC):
@@ -55,6 +57,7 @@ class Fargate(ABC):
         self.codes: dict[str, int] = {}
         self.telling = threading.Event()
         self.telling.set()
+        self._asked: set[str] = set()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._closing = threading.Event()
         self._metadata = _metadata(self.address)
@@ -113,10 +116,14 @@ class Fargate(ABC):
     def _follow(self) -> None:
         with aws_client("ecs", **self._where) as ecs:
             while not self._closing.wait(_EVERY_SECONDS):
-                for arn in ecs.list_tasks(cluster=CLUSTER)["taskArns"]:
+                listed = ecs.list_tasks(cluster=CLUSTER)["taskArns"]
+                for arn in listed:
                     if arn not in self._processes:
                         self._start(arn, ecs)
                 for number, (arn, process) in enumerate(self._processes.items()):
+                    if arn not in listed and arn not in self._asked:
+                        self._asked.add(arn)
+                        process.terminate()
                     if process.poll() is not None and arn not in self.codes and self.telling.is_set():
                         self._clear(number)
                         self._tell(arn, process.returncode, ecs)
@@ -131,7 +138,13 @@ class Fargate(ABC):
         host, port = self._metadata.server_address[:2]
         env = {pair["name"]: pair["value"] for pair in (*container["environment"], *override["environment"])}
         env["ECS_CONTAINER_METADATA_URI_V4"] = f"http://{host!s}:{port}/v4/{number}"
-        made = Task(number=number, address=self.address(number), image=container["image"], env=env)
+        made = Task(
+            number=number,
+            address=self.address(number),
+            image=container["image"],
+            env=env,
+            command=tuple(override.get("command") or ()),
+        )
         self._processes[arn] = self._begin(made)
         self.ran.append(arn)
 
@@ -182,9 +195,10 @@ class Processes(Fargate):
     def _begin(self, task: Task) -> "subprocess.Popen[bytes]":
         machine = {name: os.environ[name] for name in _OF_THE_MACHINE if name in os.environ}
         env = {**machine, **task.env, "WORKSPACE_PATH": str(self.disk(task.number))}
+        _, *arguments = task.command or ("python", "-m", "worker")
         with self.log(task.number).open("wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "worker"], env=env, stdout=log, stderr=log, start_new_session=True
+                [sys.executable, *arguments], env=env, stdout=log, stderr=log, start_new_session=True
             )
 
     def _kill(self, number: int, process: "subprocess.Popen[bytes]") -> None:

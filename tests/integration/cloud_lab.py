@@ -101,11 +101,14 @@ def cloud_of(
     account: str | None = None,
     services: str = SERVICES,
     repo: str | None = None,
+    of_function: Mapping[str, str] | None = None,
+    hears: bool = True,
     **of_tasks: str | None,
 ) -> Iterator[Cloud]:
     """A whole one for the length of a block. ``start`` makes what runs the tasks, ``preview`` is the
     project's command, ``image`` and ``of_tasks`` go into the task definition (None: what it does not give).
-    ``repo``: the repository's address, if that is not its folder. No schedule: a test sweeps."""
+    ``repo``: the repository's address, if that is not its folder; ``of_function``: more of the function's
+    variables; ``hears``: whether the function hears of tasks' ends. No schedule: a test sweeps."""
     account, ended = account or fresh_account(), list[Event]()
     address = repo or str(remote)
     unzipped = unpacked(built(folder / "asset"), folder / "unpacked")
@@ -120,13 +123,14 @@ def cloud_of(
         given = {name: value for name, value in told.items() if value is not None}
         boundary = prepare(url=engine.url, account=account, image=image, environment=given)
         own = {**ecs_environment(boundary), "BRANCHLINE_CONFIG": str(config), "BRANCHLINE_REPO": address}
+        own |= of_function or {}
         with streaming(
             unzipped, tmp_path=folder, seconds=60, **lambda_env(wire.url, account, **own)
         ) as function:
 
             def heard(event: Event) -> None:
                 ended.append(event)
-                if fits(event, worker_ended(cluster=f"arn:aws:ecs:{REGION}:{account}")):
+                if hears and fits(event, worker_ended(cluster=f"arn:aws:ecs:{REGION}:{account}")):
                     function.invoke(SWEEP)
 
             with closing(

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,7 @@ class Site:
     clock: Clock
     launcher: EcsLauncher
     other: EcsLauncher
+    table: Table
 
     def tasks(self) -> list[dict[str, Any]]:
         """All tasks that are not stopped, as the engine has them."""
@@ -59,6 +60,13 @@ class Site:
 
 @pytest.fixture
 async def site(engine: EngineProcess) -> AsyncIterator[Site]:
+    async with site_of(engine) as made:
+        yield made
+
+
+@asynccontextmanager
+async def site_of(engine: EngineProcess, **more: str) -> AsyncIterator[Site]:
+    """An account of its own; ``more`` of the dispatcher's variables."""
     account, clock, before = fresh_account(), Clock(), dict(os.environ)
     boundary = prepare(url=engine.url, account=account)
     with ecs_wire(engine.url) as wire:
@@ -68,22 +76,30 @@ async def site(engine: EngineProcess) -> AsyncIterator[Site]:
             AWS_DEFAULT_REGION=REGION,
             AWS_ACCESS_KEY_ID=account,
             AWS_SECRET_ACCESS_KEY="local",
+            **more,
         )
         try:
             async with AsyncExitStack() as stack:
-                made = [await _launcher(stack, clock) for _ in range(2)]
+                clients = await stack.enter_async_context(aws.connect())
+                table = Table(clients.dynamodb, name="branchline")
+                await table.ensure()
+                made = [await launcher_of(stack, clock, table) for _ in range(2)]
                 yield Site(
-                    account=account, engine=engine, wire=wire, clock=clock, launcher=made[0], other=made[1]
+                    account=account,
+                    engine=engine,
+                    wire=wire,
+                    clock=clock,
+                    launcher=made[0],
+                    other=made[1],
+                    table=table,
                 )
         finally:
             os.environ.clear()
             os.environ.update(before)
 
 
-async def _launcher(stack: AsyncExitStack, clock: Clock) -> EcsLauncher:
-    clients = await stack.enter_async_context(aws.connect())
-    table = Table(clients.dynamodb, name="branchline")
-    await table.ensure()
+async def launcher_of(stack: AsyncExitStack, clock: Clock, table: Table) -> EcsLauncher:
+    """One of the dispatchers, with what the environment says now."""
     return await launching(
         EcsSettings(), table=table, replies=None, stack=stack, now=clock, pauses=(0.0, 0.0)
     )

@@ -4,8 +4,9 @@ import pytest
 from pydantic import ValidationError
 
 from contracts.words import WorkerId
-from dispatcher.ecs import is_alive, token
 from dispatcher.ecs_settings import EcsSettings
+from dispatcher.ecs_tasks import token
+from dispatcher.pool_rules import is_alive
 
 ARN = "arn:aws-cn:iam::123456789012:policy/branchline-worker-boundary"
 
