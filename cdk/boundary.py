@@ -10,9 +10,12 @@ from aws_cdk import aws_iam as iam
 
 from cdk import settings as names
 from contracts.names import USER_SECRETS
+from contracts.pool import ROLE_PATTERN
 
 PARTITIONS = ("worker#*", "thread#*", "id#*", "upload#*", "directory#*", "place#*", "unshown")
 """Keys of the table that begin like this hold what workers work on (``docs/decisions/records.md``)."""
+LETTERS = "pool#*"
+"""Of these a slot of the warm pool reads its own; no worker's role names any."""
 RECORDS = (
     "dynamodb:BatchGetItem",
     "dynamodb:BatchWriteItem",
@@ -38,16 +41,8 @@ def boundary_document(stack: Stack, *, table_arn: str) -> iam.PolicyDocument:
     """What a role below ``/branchline/worker/`` can be given at most."""
     return iam.PolicyDocument(
         statements=[
-            iam.PolicyStatement(
-                sid="Records",
-                actions=list(RECORDS),
-                resources=[table_arn],
-                conditions={
-                    "ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(PARTITIONS)},
-                    # Without it a request that names no key at all would fulfil the condition above.
-                    "Null": {"dynamodb:LeadingKeys": "false"},
-                },
-            ),
+            _records("Records", RECORDS, PARTITIONS, table_arn=table_arn),
+            _records("Letters", ("dynamodb:GetItem",), (LETTERS,), table_arn=table_arn),
             iam.PolicyStatement(
                 sid="Deliveries",
                 actions=list(_DELIVERIES),
@@ -72,6 +67,27 @@ def worker_roles(stack: Stack) -> str:
     """The ARN pattern of the roles that the dispatcher makes for workers."""
     path = names.WORKER_ROLES.strip("/")
     return stack.format_arn(service="iam", region="", resource="role", resource_name=f"{path}/*")
+
+
+def slot_roles(stack: Stack) -> str:
+    """The ARN pattern of those among them that are slots' of the warm pool."""
+    path = names.WORKER_ROLES.strip("/")
+    return stack.format_arn(service="iam", region="", resource="role", resource_name=f"{path}/{ROLE_PATTERN}")
+
+
+def _records(
+    sid: str, actions: tuple[str, ...], partitions: tuple[str, ...], *, table_arn: str
+) -> iam.PolicyStatement:
+    return iam.PolicyStatement(
+        sid=sid,
+        actions=list(actions),
+        resources=[table_arn],
+        conditions={
+            "ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(partitions)},
+            # Without it a request that names no key at all would fulfil the condition above.
+            "Null": {"dynamodb:LeadingKeys": "false"},
+        },
+    )
 
 
 def _secret(stack: Stack, pattern: str) -> str:

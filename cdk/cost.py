@@ -57,6 +57,7 @@ class Habits:
     requests_a_load: float = 30  # a page of a dev server is many small files
     kilobytes_a_load: float = 1500
     sweep_seconds_a_worker: float = 0.004  # 8 at once, two requests each
+    looks_of_a_slot: float = 3600  # an hour
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,7 @@ def bill(
         _logs(users, prices, habits),
         *([_previews(users, settings, prices, habits)] if settings.domain else []),
         _fixed(settings, prices),
+        *([_pool(settings, prices, habits)] if settings.warm_pool else []),
     ]
 
 
@@ -184,6 +186,13 @@ def _fixed(settings: AwsSettings, prices: Prices) -> Line:
     watched = 13 * prices.alarm + 7 * prices.metric if settings.watch else 0.0
     dollars = secrets * prices.secret + watched + 2 * prices.image_gb
     return Line(what="Secrets, alarms, images", formula="fixed", dollars=dollars)
+
+
+def _pool(settings: AwsSettings, prices: Prices, habits: Habits) -> Line:
+    """Tasks that run all month, whoever is there; a claimed one is a worker's hours, and replaced."""
+    hour = worker_hour(settings, prices) + habits.looks_of_a_slot * prices.read_million / _MILLION
+    formula = "slots x hours of a month x (vCPU + GB + address + reads)"
+    return Line(what="Warm pool", formula=formula, dollars=settings.warm_pool * HOURS * hour)
 
 
 def table(users: Sequence[int] = (1, 10, 100, 1000)) -> str:

@@ -177,6 +177,7 @@ def _environment(
         "BRANCHLINE_ECS_SECURITY_GROUP": workers.guard.security_group_id,
         "BRANCHLINE_WORKER_BOUNDARY": workers.boundary.managed_policy_arn,
         "BRANCHLINE_WORKER_ROLE_PATH": names.WORKER_ROLES,
+        **({"BRANCHLINE_WARM_POOL": str(settings.warm_pool)} if settings.warm_pool else {}),
         "AWS_LAMBDA_EXEC_WRAPPER": WRAPPER,
         **named(settings),
         **settings.environment,

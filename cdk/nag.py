@@ -17,7 +17,10 @@ _KEY = (
 _LATEST = "The asset is compiled for Python 3.13; a newer runtime is taken together with it, not by AWS."
 _PLAIN = "They are settings, not secrets: those come from Secrets Manager."
 _QUEUES = "A worker's queue is made at first contact; its name is not known when the stack is written."
-_UNNAMED = "AWS knows no resource for this action (GetAuthorizationToken, ListQueues, ListTasks)."
+_UNNAMED = (
+    "AWS knows no resource for this action (GetAuthorizationToken, ListQueues, ListTasks,"
+    " DescribeTaskDefinition)."
+)
 
 _BEFORE = {
     "CFR1": "Who may come in is decided by signing in, from wherever people are.",
@@ -56,6 +59,8 @@ REASONS: dict[str, dict[str, str]] = {
         f"IAM5[Resource::{_OURS}-dead]": _QUEUES,
         f"IAM5[Resource::{_ROLES}]": "A worker's role is made at first contact, behind the boundary and below"
         " this path alone.",
+        f"IAM5[Resource::{_ROLES.removesuffix('*')}slot_*]": "A slot of the warm pool has a name of"
+        " chance; its role goes with it. No other role below this path has a name like that.",
         f"IAM5[Resource::{_ARN}:ecs:{_HERE}:task-definition/branchline-worker:*]": "All revisions of the one"
         " family: each upgrade has another.",
         f"IAM5[Resource::{_ARN}:ecs:{_HERE}:task/branchline/*]": "Tasks have ids of chance; these are"

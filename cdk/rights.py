@@ -6,7 +6,7 @@ from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 
 from cdk import settings as names
-from cdk.boundary import RECORDS, worker_roles
+from cdk.boundary import RECORDS, slot_roles, worker_roles
 from cdk.data import Data
 from cdk.workers import Workers
 
@@ -67,6 +67,8 @@ def _tasks(stack: Stack) -> list[iam.PolicyStatement]:
         iam.PolicyStatement(
             sid="LookAtWorkers", actions=["ecs:DescribeTasks", "ecs:StopTask"], resources=[task]
         ),
+        # Which revision would be started now? AWS knows no resource for this question either.
+        iam.PolicyStatement(sid="LookAtRevisions", actions=["ecs:DescribeTaskDefinition"], resources=["*"]),
         # AWS knows no resource for the tasks of Fargate here; the condition holds it to the cluster.
         iam.PolicyStatement(
             sid="FindWorkers", actions=["ecs:ListTasks"], resources=["*"], conditions=in_cluster
@@ -93,6 +95,12 @@ def _roles(stack: Stack, workers: Workers) -> list[iam.PolicyStatement]:
             conditions=walled,
         ),
         iam.PolicyStatement(sid="LookAtRoles", actions=["iam:GetRole", "iam:TagRole"], resources=[ours]),
+        # A slot's role goes with the slot, and once it is a worker's it reads letters no more.
+        iam.PolicyStatement(
+            sid="RemoveRolesOfSlots",
+            actions=["iam:DeleteRole", "iam:DeleteRolePolicy"],
+            resources=[slot_roles(stack)],
+        ),
         iam.PolicyStatement(
             sid="GiveRolesToTasks", actions=["iam:PassRole"], resources=[ours, execution], conditions=to_ecs
         ),

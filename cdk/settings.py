@@ -68,6 +68,12 @@ class AwsSettings(BaseSettings):
     idle_minutes: int = Field(
         default=20, ge=1, description="Minutes without work after which a worker leaves."
     )
+    warm_pool: int = Field(
+        default=0,
+        ge=0,
+        le=50,
+        description="Tasks that wait for a worker to become; each costs as a worker that never leaves.",
+    )
     most_workers: int = Field(
         default=20, ge=1, description="More workers than this at once raise the alarm of cost."
     )
@@ -146,6 +152,8 @@ class AwsSettings(BaseSettings):
         least, most = _MEMORY[self.cpu]
         if not least <= self.memory <= most:
             raise ValueError(f"{self.cpu} CPU units come with {least} to {most} MiB of memory")
+        if self.warm_pool and self.workspace == "efs":
+            raise ValueError('a warm pool needs workspace = "ephemeral": what waits may mount nothing yet')
         if self.budget_dollars is not None and self.alarm_email is None:
             raise ValueError("a budget needs alarm_email, whom it tells")
         return self

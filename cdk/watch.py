@@ -154,7 +154,7 @@ class Watch(Stack):
 
     def _of_cost(self) -> cloudwatch.Alarm:
         """The bill is hours of vCPUs, and it is seen at once, while a budget is told hours later."""
-        most = self.settings.most_workers * self.settings.cpu / 1024
+        most = (self.settings.most_workers + self.settings.warm_pool) * self.settings.cpu / 1024
         says = f"More than {self.settings.most_workers} workers' vCPUs are in use in this account"
         return self._alarm("Cost", fargate(), over=most, says=says, periods=3)
 

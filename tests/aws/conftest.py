@@ -23,6 +23,12 @@ def keyless() -> Assembly:
     return Assembly(synthesized() / "keyless")
 
 
+@pytest.fixture(scope="session")
+def pool() -> Assembly:
+    """The stacks with a warm pool of two, which a shared disk excludes."""
+    return Assembly(synthesized() / "pool")
+
+
 @pytest.fixture(params=["plain", "full"])
 def either(request: pytest.FixtureRequest) -> Assembly:
     """One after the other."""

@@ -5,8 +5,10 @@ import re
 import pytest
 
 from cdk import settings as names
-from contracts.names import USER_SECRETS
+from contracts.names import USER_SECRETS, short
+from contracts.pool import Slot, letter_pk
 from contracts.records import TTL_ATTRIBUTE
+from contracts.words import WorkerId
 from tests.aws.assembly import SECONDS, Assembly, Resource, Template, text
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS)]
@@ -23,7 +25,10 @@ INTERFACES = {
     *(f"ec2:{verb}PrivateIpAddresses" for verb in ("Assign", "Unassign")),
     *("ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"),
 }
-UNNAMED = {"ecr:GetAuthorizationToken", "sqs:ListQueues", "ecs:ListTasks", *INTERFACES}
+UNNAMED = {
+    *("ecr:GetAuthorizationToken", "sqs:ListQueues", "ecs:ListTasks", "ecs:DescribeTaskDefinition"),
+    *INTERFACES,
+}
 """Actions for which AWS knows no resource, or wants all of them."""
 
 
@@ -120,9 +125,41 @@ def test_a_role_of_a_worker_can_only_be_made_behind_the_wall(plain: Assembly) ->
     assert list(made["Condition"]["StringEquals"]) == ["iam:PermissionsBoundary"]
     for found in plain["Dispatcher"].statements():
         for resource in found["Resource"] if any(a.startswith("iam:") for a in found["Action"]) else ():
-            assert "role/branchline/worker/*" in resource or "Execution" in resource
+            roles = ("role/branchline/worker/*", "role/branchline/worker/slot_*", "Execution")
+            assert any(role in resource for role in roles)
     everything = {a for found in plain["Dispatcher"].statements() for a in found["Action"]}
     assert not {a for a in everything if re.search("Boundary|AttachRole|UpdateAssume|Version", a)}
+
+
+def test_a_role_that_is_removed_is_a_slots(plain: Assembly) -> None:
+    removed = [s for s in plain["Dispatcher"].statements() if any("iam:Delete" in a for a in s["Action"])]
+    (statement_,) = removed
+    assert set(statement_["Action"]) == {"iam:DeleteRole", "iam:DeleteRolePolicy"}
+    (pattern,) = statement_["Resource"]
+    name = re.compile(pattern.rpartition("/")[2].replace("*", ".*"))
+    assert name.fullmatch("slot_0123456789abcdef")
+    for worker in ("slot_-x-y", "slot-x-y", "s-lot_-x", "acme-slot_5f-ada"):
+        assert not name.fullmatch(short(WorkerId(worker))), worker
+
+
+def test_behind_the_wall_a_letter_can_be_read_and_nothing_else_of_the_pool(plain: Assembly) -> None:
+    letters = statement(plain["Workers"], "Letters")
+    assert letters["Action"] == ["dynamodb:GetItem"]
+    assert letters["Condition"] == {
+        "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["pool#*"]},
+        "Null": {"dynamodb:LeadingKeys": "false"},
+    }
+    assert letter_pk(Slot("slot_0123456789abcdef")).startswith("pool#")
+    keys = statement(plain["Workers"], "Records")["Condition"]["ForAllValues:StringLike"]
+    assert not [k for k in keys["dynamodb:LeadingKeys"] if k.startswith("pool")]
+
+
+def test_the_pool_is_told_to_the_dispatcher_and_counted_by_the_alarm(plain: Assembly, pool: Assembly) -> None:
+    for assembly, told, most in ((plain, None, 20), (pool, "2", 22)):
+        for function in assembly["Dispatcher"].of("Lambda::Function"):
+            assert function["Environment"]["Variables"].get("BRANCHLINE_WARM_POOL") == told
+        alarms = {a.get("Threshold") for a in assembly["Watch"].of("CloudWatch::Alarm")}
+        assert most in alarms
 
 
 def test_roles_are_given_to_tasks_of_ecs_alone(plain: Assembly) -> None:

@@ -2,8 +2,8 @@
 where all users bring keys.
 
 ``python -m tests.aws.variants FOLDER`` writes ``FOLDER/plain``, ``FOLDER/full``, ``FOLDER/keyless``,
-``FOLDER/named`` (with a domain alone, whose records are elsewhere) and ``FOLDER/reasons.json``. One process
-for all, because what takes long is to start.
+``FOLDER/named`` (with a domain alone, whose records are elsewhere), ``FOLDER/pool`` (which excludes what is
+chosen in ``full``) and ``FOLDER/reasons.json``. One process for all, because what takes long is to start.
 """
 
 import json
@@ -43,7 +43,13 @@ def main(folder: Path) -> None:
         made.mkdir(parents=True)
     (asset / "standin.py").write_text("# stands in for the dispatcher's zip\n")
     (config / "branchline.toml").write_text('[project.site]\nrepo = "https://example.invalid/site.git"\n')
-    variants = {"plain": AwsSettings(), "full": FULL, "keyless": KEYLESS, "named": NAMED}
+    variants = {
+        "plain": AwsSettings(),
+        "full": FULL,
+        "keyless": KEYLESS,
+        "named": NAMED,
+        "pool": AwsSettings(warm_pool=2),
+    }
     for name, settings in variants.items():
         code = Code(asset=asset, config=config if settings is FULL else None)
         app = build(settings=settings, code=code, image_tag="tag", out=folder / name)

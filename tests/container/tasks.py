@@ -42,7 +42,7 @@ class Containers(Fargate):
         own = ["--publish", f"{task.address}:{boxed.INSIDE_PORT}:{boxed.INSIDE_PORT}"]
         own += [f"--volume={remote}:{remote}" for remote in self._remotes]
         argv = list(boxed.run_argv(self.engine, box))
-        argv[-1:] = [*own, task.image]
+        argv[-1:] = [*own, task.image, *task.command]
         with self.log(task.number).open("wb") as log:
             return subprocess.Popen(
                 argv, env={**self.engine.env, **env}, stdout=log, stderr=log, start_new_session=True

@@ -72,6 +72,19 @@ def test_a_larger_disk_costs_by_the_hour_and_twenty_gigabytes_do_not() -> None:
     assert paid - free == pytest.approx(30)
 
 
+def test_a_warm_pool_is_paid_all_month_by_the_slot_and_is_no_line_without_one() -> None:
+    pool = AwsSettings(cpu=512, memory=1024, lambda_memory=512, watch=False, warm_pool=3)
+    lines = {line.what: line.dollars for line in bill(1, settings=pool, prices=ROUND, habits=FEW)}
+    assert lines.pop("Warm pool") == pytest.approx(3 * 730 * ((0.5 * 2 + 1 * 4 + 0.5) + 3600 * 1))
+    assert {what: pytest.approx(dollars) for what, dollars in lines.items()} == BY_HAND
+
+
+def test_the_documents_say_what_a_slot_costs() -> None:
+    (line,) = [line for line in bill(1, settings=AwsSettings(warm_pool=1)) if line.what == "Warm pool"]
+    shown = (Path(__file__).resolve().parents[2] / "docs" / "aws.md").read_text()
+    assert f"{line.dollars:.2f} dollars a month for each slot" in shown
+
+
 def test_what_is_fixed_does_not_grow_and_the_rest_does() -> None:
     one, thousand = bill(1), bill(1000)
     for small, large in zip(one, thousand, strict=True):

@@ -36,6 +36,12 @@ def test_memory_that_fargate_does_not_sell_is_refused() -> None:
         AwsSettings(cpu=512, memory=8192)
 
 
+def test_a_warm_pool_and_a_shared_disk_exclude_each_other() -> None:
+    assert AwsSettings(warm_pool=2).warm_pool == 2
+    with pytest.raises(ValidationError, match="a warm pool needs workspace"):
+        AwsSettings(warm_pool=1, workspace="efs")
+
+
 def test_a_budget_needs_somebody_to_tell() -> None:
     with pytest.raises(ValidationError, match="a budget needs alarm_email"):
         AwsSettings(budget_dollars=10)
