@@ -1,8 +1,9 @@
 """As on AWS, without an account: the deployed Lambda, ECS and what runs its tasks, a repository, a model."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ from tests.fakes.dispatcher import REGION
 from tests.fakes.ecs import EcsWire, ecs_environment, ecs_wire, prepare
 from tests.fakes.engine import aws_client, fresh_account, running_engine, wait_until
 from tests.fakes.event_bridge import fits, worker_ended
-from tests.fakes.fargate import Event, Fargate
+from tests.fakes.fargate import Event, Fargate, Processes
 from tests.fakes.lambda_events import http_event
 from tests.fakes.model import ScriptedModel, serving_model
+from tests.fakes.preview import free_port
 from tests.fakes.runtime_api import LambdaFunction
 from tests.integration.lambda_lab import BEARER, JSON, built, lambda_env, streaming, unpacked
 from tests.integration.test_ecs_launcher import SERVICES
-from tests.integration.worker_lab import git
+from tests.integration.worker_lab import bare_remote, git
 
 SECONDS = 180.0
 SWEEP = {"branchline": "sweep"}
@@ -145,6 +147,21 @@ def cloud_of(
                     account=account,
                     ended=ended,
                 )
+
+
+def cloud_of_processes(
+    folder: Path, *, remote: Path | None = None, **more: Any
+) -> AbstractContextManager[Cloud]:
+    """One whose workers are processes of this machine, with a small preview. ``more``: as ``cloud_of``."""
+    told = {"BRANCHLINE_PREVIEW_PORT": str(free_port()), **more}
+    return cloud_of(
+        Processes,
+        folder=folder,
+        remote=remote or bare_remote(folder / "git"),
+        preview=f"exec {sys.executable} -m http.server $PORT --bind $HOST",
+        image="branchline-worker",
+        **told,
+    )
 
 
 def _of_tasks(url: str, *, account: str, model_url: str) -> Mapping[str, str]:

@@ -18,9 +18,7 @@ import pytest
 from fleet.remotes import serving
 from tests.fakes.ecs import Refusal
 from tests.fakes.engine import REGION, ROOT, aws_client, fresh_account, wait_until
-from tests.fakes.fargate import Processes
-from tests.fakes.preview import free_port
-from tests.integration.cloud_lab import SECONDS, Cloud, cloud_of
+from tests.integration.cloud_lab import SECONDS, Cloud, cloud_of_processes
 from tests.integration.test_ecs_launcher import SERVICES
 from tests.integration.worker_lab import bare_remote, git
 
@@ -100,16 +98,13 @@ def keys(tmp_path: Path, *, repo: str | None = None, **of_tasks: str | None) -> 
     told |= {"ANTHROPIC_API_KEY": of_tasks.get("ANTHROPIC_API_KEY", OTHER)}
     services = f"{SERVICES},secretsmanager"
     remote = tmp_path / "git" / "remote.git"
-    with cloud_of(
-        Processes,
-        folder=tmp_path,
-        remote=remote if remote.exists() else bare_remote(tmp_path / "git"),
-        preview=f"exec {sys.executable} -m http.server $PORT --bind $HOST",
-        image="branchline-worker",
+    with cloud_of_processes(
+        tmp_path,
+        remote=remote if remote.exists() else None,
         account=account,
         services=services,
         repo=repo,
-        **{"BRANCHLINE_PREVIEW_PORT": str(free_port()), **told},
+        **told,
     ) as cloud:
         yield Keys(cloud=cloud, folder=tmp_path)
 

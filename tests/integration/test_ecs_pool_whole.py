@@ -3,7 +3,6 @@ that would have to be started, is that worker until it leaves, and another one w
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,7 @@ from contracts.worker_policy import Account, policy
 from tests.fakes.dispatcher import REGION
 from tests.fakes.ecs import Refusal
 from tests.fakes.engine import aws_client, wait_until
-from tests.fakes.fargate import Processes
-from tests.fakes.preview import free_port
-from tests.integration.cloud_lab import SECONDS, Cloud, cloud_of
-from tests.integration.worker_lab import bare_remote
+from tests.integration.cloud_lab import SECONDS, Cloud, cloud_of_processes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 WORKER = WorkerId("local-site-local")
@@ -27,16 +23,7 @@ WORKER = WorkerId("local-site-local")
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    with cloud_of(
-        Processes,
-        folder=tmp_path,
-        remote=bare_remote(tmp_path / "git"),
-        preview=f"exec {sys.executable} -m http.server $PORT --bind $HOST",
-        image="branchline-worker",
-        of_function={"BRANCHLINE_WARM_POOL": "1"},
-        hears=False,
-        BRANCHLINE_PREVIEW_PORT=str(free_port()),
-    ) as made:
+    with cloud_of_processes(tmp_path, of_function={"BRANCHLINE_WARM_POOL": "1"}, hears=False) as made:
         yield made
 
 

@@ -2,7 +2,6 @@
 answers, leaves when it is idle and is started again by the next message; and what the schedule and the event
 of a task's end do."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,24 +9,14 @@ import pytest
 
 from tests.fakes.ecs import Refusal
 from tests.fakes.engine import wait_until
-from tests.fakes.fargate import Processes
-from tests.fakes.preview import free_port
-from tests.integration.cloud_lab import SECONDS, Cloud, cloud_of
-from tests.integration.worker_lab import bare_remote
+from tests.integration.cloud_lab import SECONDS, Cloud, cloud_of_processes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    with cloud_of(
-        Processes,
-        folder=tmp_path,
-        remote=bare_remote(tmp_path / "git"),
-        preview=f"exec {sys.executable} -m http.server $PORT --bind $HOST",
-        image="branchline-worker",
-        BRANCHLINE_PREVIEW_PORT=str(free_port()),
-    ) as made:
+    with cloud_of_processes(tmp_path) as made:
         yield made
 
 

@@ -7,9 +7,9 @@ import json
 import subprocess
 from typing import Any
 
-from contracts import names, records
+from contracts import names, pool, records
 from contracts.words import ClientId, ProjectId, ThreadId, UserId, WorkerId
-from contracts.worker_policy import Account, policy
+from contracts.worker_policy import Account, policy, slot_policy
 from tests.fakes.engine import engine_python
 
 HERE = Account(id="123456789012", region="eu-central-1", table="branchline", replies="branchline-replies")
@@ -31,8 +31,12 @@ print(json.dumps([decide(case) for case in asked["cases"]]))
 
 def allowed(worker: WorkerId, *cases: tuple[str, str, list[str] | None]) -> list[bool]:
     """What the evaluator says to (action, resource, leading keys)."""
+    return _said(policy(worker, account=HERE), *cases)
+
+
+def _said(document: dict[str, Any], *cases: tuple[str, str, list[str] | None]) -> list[bool]:
     asked: dict[str, Any] = {
-        "policy": json.dumps(policy(worker, account=HERE)),
+        "policy": json.dumps(document),
         "cases": [{"action": a, "resource": r, "keys": k} for a, r, k in cases],
     }
     argv = [str(engine_python()), "-c", _READ]
@@ -121,3 +125,28 @@ def test_nothing_without_a_key_and_nothing_about_people() -> None:
             ("sts:AssumeRole", "arn:aws:iam::123456789012:role/branchline/worker/x", None),
         )
     )
+
+
+def test_a_slot_of_the_pool_reads_its_own_letter_and_nothing_else() -> None:
+    slot, other = (pool.Slot(f"slot_{n:016x}") for n in (1, 2))
+    letter, record = pool.letter_pk(slot), pool.POOL
+    queue = HERE.arn("sqs", names.queue(worker("ada")))
+    document = slot_policy(slot, account=HERE)
+    assert _said(document, ("dynamodb:GetItem", TABLE, [letter])) == [True]
+    cases: list[tuple[str, str, list[str] | None]] = [
+        ("dynamodb:GetItem", TABLE, [pool.letter_pk(other)]),
+        ("dynamodb:GetItem", TABLE, [letter, pool.letter_pk(other)]),
+        ("dynamodb:GetItem", TABLE, [record]),
+        ("dynamodb:GetItem", TABLE, [records.worker_pk(worker("ada"))]),
+        ("dynamodb:GetItem", TABLE, None),
+        ("dynamodb:Query", TABLE, [letter]),
+        ("dynamodb:PutItem", TABLE, [letter]),
+        ("dynamodb:UpdateItem", TABLE, [letter]),
+        ("dynamodb:DeleteItem", TABLE, [letter]),
+        ("dynamodb:GetItem", HERE.arn("dynamodb", "table/other"), [letter]),
+        ("sqs:ReceiveMessage", queue, None),
+        ("sqs:SendMessage", HERE.arn("sqs", "branchline-replies"), None),
+        ("secretsmanager:GetSecretValue", HERE.arn("secretsmanager", "secret:branchline/model"), None),
+    ]
+    assert not any(_said(document, *cases))
+    assert not any(allowed(worker("ada"), ("dynamodb:GetItem", TABLE, [letter])))
