@@ -15,7 +15,7 @@ from contracts.words import WorkerId
 from contracts.worker_policy import Account, policy, slot_policy
 from dispatcher.errors import Unavailable
 from dispatcher.pool_rows import PoolRows
-from dispatcher.pool_rules import SlotRecord
+from dispatcher.pool_rules import Launch, SlotRecord
 from tests.fakes.dispatcher import REGION
 from tests.fakes.ecs import CLUSTER, FAMILY, Refusal
 from tests.fakes.engine import EngineProcess, aws_client, running_engine
@@ -215,6 +215,26 @@ async def test_dispatchers_that_ask_at_the_same_time_take_one_slot_for_a_worker(
     claimed = await slot_of(site, WORKER)
     assert letter_to(site, claimed) == WORKER
     assert cold(site) == []
+
+
+async def test_what_was_read_before_another_has_claimed_claims_nothing(site: Site) -> None:
+    """Two dispatchers have seen the same: that no start is noted, and that both slots are free."""
+    first, second = await filled(site)
+    rows = PoolRows(site.table)
+
+    async def claims(slot: SlotRecord, worker: WorkerId) -> bool:
+        launch = Launch(task=slot.task, at=site.clock(), slot=slot.slot, told=False)
+        return await rows.claim(slot, worker=worker, last=Launch(), launch=launch)
+
+    assert await claims(first, WORKER)
+    assert not await claims(second, WORKER), "the worker has a slot"
+    assert not await claims(first, OTHER), "the slot has a worker"
+    assert (await rows.last(WORKER)).task == first.task
+    assert (await rows.last(OTHER)).task is None
+    assert [slot.state for slot in await slots_of(site) if slot.slot == second.slot] == ["free"]
+    stale = Launch(task=second.task, at=site.clock(), slot=second.slot, told=False)
+    assert not await rows.tell(WORKER, stale), "its note names another task"
+    assert letter_to(site, second) is None
 
 
 async def test_workers_that_ask_at_the_same_time_get_different_slots_or_a_task(site: Site) -> None:

@@ -104,3 +104,5 @@ def test_a_slot_that_has_died_is_passed_over_and_a_pool_that_fails_hinders_nobod
     broken.times = 0
     sweep(cloud)
     assert role_of(cloud, 0) not in roles(cloud)
+    cloud.ecs.refusals.append(Refusal(action="DescribeTasks", code="ServerException", status=500, times=100))
+    sweep(cloud)
