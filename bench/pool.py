@@ -13,6 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime
 from pathlib import Path
 
@@ -20,8 +21,11 @@ from tests.fakes.ecs import CLUSTER
 from tests.fakes.engine import aws_client, wait_until
 from tests.integration.cloud_lab import SECONDS, Cloud, cloud_of_processes
 
+_GOLDEN = 0.618
 Samples = dict[str, list[float]]
 """Seconds, by the step that was reached."""
+KINDS = {"a task is started": 0, "from the pool": 1}
+"""How many slots wait."""
 STEPS = {
     "slot_told": "slot has read its letter",
     "slot_becomes": "slot was let in",
@@ -66,22 +70,36 @@ def waits(cloud: Cloud, *, count: int) -> None:
     wait_until(lambda: len(said(cloud, "slot_waits")) == count, seconds=SECONDS)
 
 
-def measured(*, rounds: int, slots: int) -> Samples:
-    """So many messages to workers that do not run, with so many slots waiting. The first warms up."""
-    found: Samples = {}
-    with (
-        tempfile.TemporaryDirectory() as place,
-        cloud_of_processes(
-            Path(place), of_function={"BRANCHLINE_WARM_POOL": str(slots)}, hears=False
-        ) as cloud,
-    ):
+def measured(*, rounds: int) -> dict[str, Samples]:
+    """So many messages to workers that do not run, of each kind in turn: other load meets both alike. The
+    first of each warms up."""
+    found: dict[str, Samples] = {kind: {} for kind in KINDS}
+    with ExitStack() as stack:
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        clouds = {
+            kind: stack.enter_context(_cloud(_made(place / str(slots)), slots=slots))
+            for kind, slots in KINDS.items()
+        }
         for number in range(rounds + 1):
-            if slots:
-                waits(cloud, count=(number + 1) * slots)
-            message(cloud, number=number, found=found if number else {})
-            ended(cloud)
-        assert all(("command" in _container(asked)) == bool(slots) for asked in cloud.ecs.starts)
+            for kind, cloud in clouds.items():
+                if KINDS[kind]:
+                    waits(cloud, count=number + 1)
+                    # A slot looks once a second: messages come at all times in between alike.
+                    time.sleep(number * _GOLDEN % 1)
+                message(cloud, number=number, found=found[kind] if number else {})
+                ended(cloud)
+        for kind, cloud in clouds.items():
+            assert all(("command" in _container(asked)) == bool(KINDS[kind]) for asked in cloud.ecs.starts)
     return found
+
+
+def _cloud(folder: Path, *, slots: int) -> AbstractContextManager[Cloud]:
+    return cloud_of_processes(folder, of_function={"BRANCHLINE_WARM_POOL": str(slots)}, hears=False)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def _container(asked: dict[str, object]) -> dict[str, object]:
@@ -97,10 +115,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=15, help="messages of each kind (15)")
     parser.add_argument("--json", action="store_true", help="print every number")
     wanted = parser.parse_args()
-    found = {
-        "a task is started": measured(rounds=wanted.rounds, slots=0),
-        "from the pool": measured(rounds=wanted.rounds, slots=1),
-    }
+    found = measured(rounds=wanted.rounds)
     if wanted.json:
         print(json.dumps(found))
         return 0
