@@ -118,7 +118,7 @@ class Containers:
 
 _ADDRESSES = frozenset((
     "AWS_ENDPOINT_URL", "ANTHROPIC_BASE_URL", "ANTHROPIC_BEDROCK_BASE_URL", "ANTHROPIC_VERTEX_BASE_URL",
-    "BRANCHLINE_TOKEN_URL", "BRANCHLINE_PATHS_URL",
+    "BRANCHLINE_TOKEN_URL", "BRANCHLINE_PATHS_URL", "npm_config_registry", "NPM_CONFIG_REGISTRY",
 ))  # fmt: skip
 _ENDING = boxed.GRACE - 60.0
 """Seconds by which a container gets more than the worker in it, whose own limit is 60."""

@@ -127,13 +127,15 @@ def test_a_container_is_told_of_passages_and_never_gets_the_machines_loopback(tm
         "ANTHROPIC_BASE_URL": "http://localhost:80/v1",
         "BRANCHLINE_TOKEN_URL": "http://127.0.0.1:8080/internal/token",
     }
-    part = Part(name="worker", argv=("python",), env=env, cwd=tmp_path)
+    part = Part(name="worker", argv=("python",), env=env, cwd=tmp_path, grace=60)
     made = boxes.worker(part, worker_id=_worker("site"), port=33000, paths_url="http://127.0.0.1:6001")
     assert made.env["AWS_ENDPOINT_URL"] == "http://127.0.0.1:5001"
     assert made.env["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:40080/v1"
     assert made.env["BRANCHLINE_TOKEN_URL"] == "http://127.0.0.1:6001/internal/token"
     opened = [word for word in made.argv if "=/run/machine/" in word]
     assert opened == ["5001=/run/machine/5001", "6001=/run/machine/6001", "40080=/run/machine/80"]
+    assert made.argv[made.argv.index("--stop-timeout") + 1] == "110", "the worker itself may take 60 s"
+    assert made.grace == 110
     assert not any("allow_host_loopback" in word or word == "host" for word in made.argv)
 
 
