@@ -203,7 +203,7 @@ class _Session:
     trusted: bool
 
     def transcript(self) -> Path | None:
-        return next(self.config_dir.glob(f"projects/*/{self.turn.session_id}.jsonl"), None)
+        return agent_memory.transcript(self.config_dir, self.turn.session_id)
 
     def tasks(self) -> Path:
         return self.config_dir / "tasks" / str(self.turn.session_id)

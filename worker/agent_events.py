@@ -20,6 +20,7 @@ from claude_agent_sdk import (
     UserMessage,
 )
 
+from worker import below
 from worker.agent_steer import Steering
 from worker.ports import AgentEvent, Requested, Retry, Task, Tasks, Text, Tool
 
@@ -54,7 +55,8 @@ class TaskList:
         found = []
         for path in folder.glob("*.json"):
             try:
-                found.append(_task(json.loads(path.read_text())))
+                if (content := below.read(folder, path.name)) is not None:
+                    found.append(_task(json.loads(content)))
             except (OSError, ValueError, KeyError, TypeError):  # half-written by a killed CLI
                 continue
         return cls(sorted(found, key=lambda task: (len(task.id), task.id)))

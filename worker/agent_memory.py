@@ -6,6 +6,7 @@ The format is Claude Code's (one JSON object a line); a torn last line, as a kil
 
 import json
 import shutil
+import stat
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -16,8 +17,12 @@ _ID = 36
 
 
 def transcript(config_dir: Path, session_id: UUID) -> Path | None:
-    """The session's file, whatever folder it was started in; None when there is none."""
-    return next(config_dir.glob(f"projects/*/{session_id}.jsonl"), None)
+    """The session's file, whatever folder it was started in; None when there is none.
+
+    Whoever works as Claude Code may leave a link or a pipe in its place: those are none.
+    """
+    found = config_dir.glob(f"projects/*/{session_id}.jsonl")
+    return next(filter(_is_plain, found), None)
 
 
 def holds(path: Path, prompt_id: UUID) -> bool:
@@ -43,6 +48,12 @@ def forget_others(config_dir: Path, *, but: Collection[UUID]) -> None:
         with suppress(ValueError):  # Claude Code keeps other things there as well
             if (session_id := UUID(name)) not in but:
                 forget(config_dir, session_id)
+
+
+def _is_plain(path: Path) -> bool:
+    with suppress(OSError):
+        return stat.S_ISREG(path.lstat().st_mode)
+    return False
 
 
 def _is_prompt(line: str, wanted: str) -> bool:
