@@ -19,7 +19,7 @@ from contracts import names
 from contracts.records import WorkerRecord
 from contracts.words import ClientId, ProjectId, UserId, WorkerId
 from worker import aws, spawning
-from worker.agent import ClaudeAgent
+from worker.agent import ClaudeAgent, session_folder
 from worker.bell import Bell
 from worker.board import Board
 from worker.bygone import Bygone
@@ -43,6 +43,8 @@ from worker.parts import Parts
 from worker.ports import Draft, PreviewState
 from worker.preview import DevServer
 from worker.redact import Redactor
+from worker.session_table import SessionTable
+from worker.sessions import Sessions
 from worker.settings import Settings, model_environment, secrets
 from worker.shelf import Shelf
 from worker.showing import Showing
@@ -105,6 +107,7 @@ class Worker:
             shelf=Shelf(settings.agent_files / "uploads"),
             patiently=self.ledger.patiently,
         )
+        self.sessions = self._sessions(clients)
         self.agent = self._agent()
         self.preview = self._preview()
         self.showing = self._showing()
@@ -163,6 +166,24 @@ class Worker:
         if fixed is None and url and secret:
             return TokenSource(url=url, secret=secret.get_secret_value(), worker_id=self.row.worker_id)
         return lambda: fixed.get_secret_value() if fixed else None
+
+    def _sessions(self, clients: aws.Aws) -> Sessions | None:
+        if self.settings.sessions == "disk":
+            return None
+        table = SessionTable(
+            aws=clients,
+            table=self.settings.table,
+            worker=self.row.worker_id,
+            write=self.ledger.write,
+            patiently=self.ledger.patiently,
+            place=self.place,
+            days=self.settings.session_days,
+        )
+        return Sessions(
+            table=table,
+            config_dir=self.settings.agent_files / "claude",
+            project=session_folder(self._checkout),
+        )
 
     def _agent(self) -> ClaudeAgent:
         return ClaudeAgent(
@@ -228,6 +249,7 @@ class Worker:
             now=time.time,
             changes=self.changes,
             uploads=self.uploads,
+            sessions=self.sessions,
             leaving=self.leaving,
         )
         pace = Pace(look=self.settings.look_seconds, idle=self.settings.auto_shutdown_minutes * 60)

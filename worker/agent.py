@@ -17,11 +17,12 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 from uuid import UUID, uuid4
 from weakref import WeakSet
 
 import claude_agent_sdk
-from claude_agent_sdk import ClaudeAgentOptions
+from claude_agent_sdk import ClaudeAgentOptions, SessionStore, project_key_for_directory
 
 from worker import agent_memory, spawning
 from worker.agent_result import model_host
@@ -30,6 +31,7 @@ from worker.agent_steer import Steering
 from worker.errors import AgentError
 from worker.launch import OWNER_MARKER, WORKER_MARKER, Surroundings, fresh_home, write_launcher
 from worker.ports import AgentTurn
+from worker.session_store import Mirror
 
 # The SDK logs what the CLI printed, unredacted, and as an error when we kill the CLI on purpose. All of it
 # reaches this package as exceptions as well.
@@ -55,6 +57,11 @@ _TOOLS = [
 _LINE_LIMIT = 64 * 1024 * 1024
 """Bytes of one message of the CLI; a picture or a large file read comes as one line."""
 _SETTINGS: dict[str, object] = {"cleanupPeriodDays": 3650, "attribution": {"commit": "", "pr": ""}}
+
+
+def session_folder(checkout: Path) -> str:
+    """The folder below ``projects`` in which Claude Code keeps the sessions of a checkout."""
+    return project_key_for_directory(checkout)
 
 
 class ClaudeAgent:
@@ -250,4 +257,7 @@ class _Session:
             hooks=steering.hooks(),
             max_buffer_size=_LINE_LIMIT,
             stderr=stderr,
+            # A double that says when there is something to write; the files are laid and read by others.
+            session_store=cast(SessionStore, Mirror(self.turn.grown)) if self.turn.grown else None,
+            session_store_flush="eager",
         )

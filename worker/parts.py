@@ -11,7 +11,7 @@ from contracts.words import ThreadId, WorkerId
 from worker.board import Board
 from worker.errors import RemoteUnavailable
 from worker.outbox import Outbox
-from worker.ports import Agent, Changes, Ledger, Preview, Uploads, Workspace
+from worker.ports import Agent, Changes, Ledger, Preview, Sessions, Uploads, Workspace
 from worker.redact import Redactor
 
 
@@ -39,6 +39,8 @@ class Parts:
     """Without one nobody is shown what branches changed."""
     uploads: Uploads | None = None
     """Without it messages carry no files."""
+    sessions: Sessions | None = None
+    """Without it Claude Code remembers what this disk does."""
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when this worker has to leave: nothing may take long any more."""
     stacking: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -174,7 +174,8 @@ class Workspace(Protocol):
 class AgentTurn:
     """What Claude Code is started with. ``marker`` stands in the environment of every process of the turn,
     ``prompt_id`` in the session's transcript beside the prompt (None: any will do). ``readable``: a folder
-    beside the checkout that may be read and not be changed."""
+    beside the checkout that may be read and not be changed. ``grown`` is called when the transcript has
+    grown, in mid-turn; it must not wait or raise."""
 
     thread_id: ThreadId
     turn_id: TurnId
@@ -185,6 +186,7 @@ class AgentTurn:
     cwd: Path
     marker: str
     readable: Path | None = None
+    grown: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -432,6 +434,19 @@ class Uploads(Protocol):
 
     async def forget_others(self, *, but: Collection[ThreadId]) -> None:
         """The same for all threads but these. Raises ``OSError``."""
+
+
+class Sessions(Protocol):
+    """Claude Code's sessions, kept beside the disk. Nothing here may fail a turn."""
+
+    async def lay(self, thread_id: ThreadId) -> None:
+        """Put the thread's session on this disk, unless it is here or there is none. Never raises."""
+
+    def ring(self, thread_id: ThreadId) -> None:
+        """The transcript of a turn that runs has grown. Does not wait, never raises."""
+
+    async def keep(self, thread_id: ThreadId) -> None:
+        """Write what is new in the thread's session. Bounded; never raises."""
 
 
 class Inbox(Protocol):

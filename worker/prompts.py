@@ -12,7 +12,7 @@ from contracts.messages import Upload
 from contracts.words import StopReason, ThreadId
 from worker.ports import Laid
 
-Reason = StopReason | Literal["recovered"]
+Reason = StopReason | Literal["recovered", "crashed"]
 
 _FILES = 50
 """Files in conflict that are named."""
@@ -21,7 +21,14 @@ _PAUSED: dict[str, str] = {
     StopReason.DRAINING: "the worker was shut down",
     StopReason.BUDGET: "a usage limit was reached",
     "recovered": "the worker was restarted",
+    "crashed": "Claude Code ended unexpectedly",
 }
+
+
+_MOVED = (
+    "You go on on another disk: of your work so far, what was pushed is on this branch, and files that git "
+    "ignores are not there. Look at the branch before you build on it."
+)
 
 
 def context(*, project: str, branch: str, onto: str | None = None) -> str:
@@ -39,19 +46,21 @@ def context(*, project: str, branch: str, onto: str | None = None) -> str:
     )
 
 
-def resume(*, reason: Reason) -> str:
-    """The prompt of a resumed turn whose request the session remembers."""
+def resume(*, reason: Reason, moved: bool = False) -> str:
+    """The prompt of a resumed turn whose request the session remembers. ``moved``: onto another disk."""
     why = _PAUSED.get(reason, "of an interruption")
-    return (
-        f"You were paused because {why}. Your work so far is kept on this branch and in the working tree. "
-        "Go on with the request you were working on and finish it."
-    )
+    kept = _MOVED if moved else "Your work so far is kept on this branch and in the working tree."
+    return f"You were paused because {why}. {kept} Go on with the request you were working on and finish it."
 
 
 def replay(*, text: str, reason: Reason) -> str:
-    """The prompt of a resumed turn whose request never reached the session: the text first, unchanged."""
+    """The prompt of a resumed turn whose request the session does not hold, because it never got there or
+    because the session is gone: the text first, unchanged."""
     why = _PAUSED.get(reason, "of an interruption")
-    return f"{text}\n\n(This request was paused before you saw it because {why}. Work on it now.)"
+    return (
+        f"{text}\n\n(This request was begun before and paused because {why}. This conversation holds nothing "
+        "of that: what was done already, if anything, is on this branch. Look first, then finish it.)"
+    )
 
 
 def conflict(*, default: str, branch: str, files: Sequence[str]) -> str:

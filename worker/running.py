@@ -259,10 +259,12 @@ class RunningTurn:
     async def _converse(self, message: Message) -> AgentResult:
         """Run Claude Code; once more in the same session if it crashed by itself."""
         note = await self._lay(message)
+        if self._parts.sessions is not None:
+            await self._parts.sessions.lay(message.thread_id)
         result = await self._run_agent(await self._prompt(message, self._resumes, note=note))
         if result.ended == "failed" and result.crashed and self._reason is None:
             log.warning("agent_crashed", text=result.text)
-            result = await self._run_agent(await self._prompt(message, "recovered", note=note))
+            result = await self._run_agent(await self._prompt(message, "crashed", note=note))
         return result
 
     async def _lay(self, message: Message) -> str:
@@ -293,11 +295,15 @@ class RunningTurn:
             cwd=parts.workspace.path,
             marker=f"{self.turn_id}.{parts.owner}",
             readable=parts.uploads.folder(self._key.thread_id) if parts.uploads else None,
+            grown=partial(parts.sessions.ring, self._key.thread_id) if parts.sessions else None,
         )
         if reason is None:
             return told
         if await parts.agent.remembers(session_id=session, prompt_id=prompt_id):
-            return replace(told, prompt=prompts.resume(reason=reason) + note, prompt_id=None)
+            # With sessions on the disk alone, what remembers the request is on the disk that has the work.
+            moved = parts.sessions is not None and self._old.place not in (None, parts.place)
+            prompt = prompts.resume(reason=reason, moved=moved) + note
+            return replace(told, prompt=prompt, prompt_id=None)
         return replace(told, prompt=prompts.replay(text=message.text + note, reason=reason))
 
     async def _run_agent(self, told: AgentTurn) -> AgentResult:
@@ -320,6 +326,8 @@ class RunningTurn:
             if self._stopper is not None:
                 await self._stopper
             result = await run.close()
+            if self._parts.sessions is not None:
+                await self._parts.sessions.keep(self._key.thread_id)
         return result
 
     async def _tell(self, event: AgentEvent) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -85,6 +86,10 @@ class Settings(BaseSettings):
     """Seconds without a sign of life after which Claude Code counts as hung."""
     upload_days: float = Field(default=30, gt=0)
     """Days without news in a thread after which files that came with its messages leave this disk."""
+    sessions: Literal["disk", "records"] = "disk"
+    """Where Claude Code's sessions are kept: on this disk alone, or in the records too, if the disk ends."""
+    session_days: float = Field(default=30, gt=0)
+    """Days after its last turn for which a session is kept in the records at least; twice that at most."""
     max_retries: int = Field(default=4, ge=0)
     """How often Claude Code asks the model again after an error before it gives up."""
     offline_model: bool = False

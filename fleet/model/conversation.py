@@ -19,7 +19,7 @@ _RESUMED = re.compile(
     r"(?:paused|interrupted|stopped|cut off|preempted)\b|\AContinue from where you left off",
     re.IGNORECASE,
 )
-_REPLAYED = re.compile(r"\n\n\(This request was paused before [^\n]*\)\Z")
+_REPLAYED = re.compile(r"\n\n\(This request was (?:begun|paused) before [^\n]*\)\Z")
 _MARKERS = ("[Request interrupted by user", "This session is being continued from a previous conversation")
 _INTERRUPTED = (
     "The user doesn't want to proceed with this tool use",

@@ -18,6 +18,7 @@ from fleet.model.wishes import (
     Wish,
     understand,
 )
+from worker import prompts
 
 REJECTED = "The user doesn't want to proceed with this tool use. The tool use was rejected"
 FOUND = "Found 1 file\nsrc/data/site.json"
@@ -152,7 +153,7 @@ def test_text_from_a_hook_is_worked_on_in_the_same_turn() -> None:
 
 
 def test_a_request_replayed_after_an_early_pause_is_the_persons_text_alone() -> None:
-    text = "hello\n\n(This request was paused before you saw it because of an interruption. Work on it now.)"
+    text = prompts.replay(text="hello", reason="recovered")
     assert ModelRequest({"messages": [person(text)]}, {}).user_texts == ("hello",)
 
 
