@@ -51,6 +51,8 @@ class Habits:
     writes_a_message: float = 700  # 100 batches of events, three items each, twice for the transaction
     reads_a_message: float = 200
     kilobytes_a_message: float = 60
+    session_kilobytes_a_message: float = 20  # compressed; 25 with the first message, 3 and more with others
+    session_months_kept: float = 2
     months_kept: float = 6
     log_megabytes_an_hour: float = 1.0
     preview_loads_a_day: float = 40
@@ -83,7 +85,7 @@ def bill(
         _requests(users, settings, prices, habits),
         _streams(users, settings, prices, habits),
         _sweep(users, settings, prices, habits),
-        _table(users, prices, habits),
+        _table(users, settings, prices, habits),
         _queues(users, prices, habits),
         _logs(users, prices, habits),
         *([_previews(users, settings, prices, habits)] if settings.domain else []),
@@ -131,21 +133,23 @@ def _sweep(users: int, settings: AwsSettings, prices: Prices, habits: Habits) ->
     return Line(what="Sweep (Lambda, DynamoDB, SQS)", formula=formula, dollars=dollars)
 
 
-def _table(users: int, prices: Prices, habits: Habits) -> Line:
+def _table(users: int, settings: AwsSettings, prices: Prices, habits: Habits) -> Line:
     messages = users * habits.days * habits.messages_a_day
     hours = users * habits.days * habits.worker_hours_a_day
-    # A worker renews its lease and looks at its bindings every 5 s.
-    writes = messages * habits.writes_a_message + hours * 720
+    session = habits.session_kilobytes_a_message if settings.workspace == "ephemeral" else 0
+    # A worker renews its lease and looks at its bindings every 5 s. Sessions are written in transactions.
+    writes = messages * (habits.writes_a_message + 2 * session) + hours * 720
     reads = (
         messages * habits.reads_a_message + hours * 720 + users * habits.page_hours_a_day * habits.days * 7200
     )
-    gigabytes = messages * habits.kilobytes_a_message / _MILLION * habits.months_kept
+    kilobytes = habits.kilobytes_a_message * habits.months_kept + session * habits.session_months_kept
+    gigabytes = messages * kilobytes / _MILLION
     dollars = (
         writes * prices.write_million / _MILLION
         + reads * prices.read_million / _MILLION
         + gigabytes * prices.table_gb
     )
-    formula = "messages x (writes + reads) + worker hours x 720 x (write + read) + GB kept"
+    formula = "messages x (writes + session + reads) + worker hours x 720 x (write + read) + GB kept"
     return Line(what="Records (DynamoDB)", formula=formula, dollars=dollars)
 
 

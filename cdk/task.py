@@ -97,6 +97,8 @@ def worker_task(
 def _environment(settings: names.AwsSettings) -> dict[str, str]:
     """What is the same for all workers; ``CONTAINER_ID`` and the rest of one come with its start."""
     return {
+        # The task's disk ends with the task, and Claude Code's sessions would with it.
+        "BRANCHLINE_SESSIONS": "records" if settings.workspace == "ephemeral" else "disk",
         "BRANCHLINE_TABLE": names.TABLE,
         "BRANCHLINE_PREVIEW_HOST": "0.0.0.0",  # noqa: S104 - the security group decides who gets there
         "BRANCHLINE_PREVIEW_PORT": str(names.PREVIEW_PORT),

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 from contracts import names
 from contracts.sessions import SessionFile
 from contracts.words import ThreadId
-from worker import session_files, spawning
+from worker import agent_memory, session_files, spawning
 from worker.errors import LeaseLost
 from worker.log import get_logger
 from worker.session_files import MAIN
@@ -28,9 +28,9 @@ log = get_logger()
 
 SCOPE = ""
 """A session is the thread's, wherever the checkout is: on another disk its folder may have another name."""
-LAY_SECONDS = 20.0
+LAY_SECONDS = 10.0
 """How long a turn waits for a session that has to be read."""
-KEEP_SECONDS = 10.0
+KEEP_SECONDS = 5.0
 """How long a turn's end waits for what is new to be written."""
 FLUSH_SECONDS = 30.0
 """Least time between two writes of a turn that runs."""
@@ -43,6 +43,7 @@ class Sessions:
     def __init__(self, *, table: SessionTable, config_dir: Path, project: str) -> None:
         self._table, self._config_dir, self._project = table, config_dir, project
         self._locks: WeakValueDictionary[ThreadId, asyncio.Lock] = WeakValueDictionary()
+        self._looked: set[ThreadId] = set()
         self._flushed = time.monotonic()
         self._flushing: asyncio.Task[None] | None = None
 
@@ -78,23 +79,29 @@ class Sessions:
 
     async def _lay(self, thread_id: ThreadId) -> None:
         session = self._session(thread_id)
+        if thread_id in self._looked and agent_memory.transcript(self._config_dir, session) is not None:
+            return  # nobody else has written since: this worker owns the id
         async with asyncio.timeout(LAY_SECONDS):
-            heads = await self._heads(thread_id)
-            main = heads.get(MAIN)
-            if main is None:
-                return
-            stands = await asyncio.to_thread(
-                spawning.call, session_files.standing, self._config_dir, session, main.size, main.digest
+            files = await self._missing(thread_id)
+        if files:
+            # Not cut off: half of it would be another session.
+            await asyncio.to_thread(
+                spawning.call, session_files.lay, self._config_dir, self._project, session, files
             )
-            if stands == "here" or (stands == "apart" and main.place == self._table.place):
-                return
-            files = {MAIN: await self._table.content(thread_id, main)}
-            files |= await self._rest(thread_id, heads)
-        # Not cut off: half of it would be another session.
-        await asyncio.to_thread(
-            spawning.call, session_files.lay, self._config_dir, self._project, session, files
-        )
-        log.info("session_laid", thread=thread_id, files=len(files), size=sum(map(len, files.values())))
+            log.info("session_laid", thread=thread_id, files=len(files), size=sum(map(len, files.values())))
+        self._looked.add(thread_id)
+
+    async def _missing(self, thread_id: ThreadId) -> dict[str, bytes]:
+        """The session's files, if this disk has not the session as it was written last."""
+        heads = await self._heads(thread_id)
+        main = heads.get(MAIN)
+        if main is None:
+            return {}
+        known = (self._config_dir, self._session(thread_id), main.size, main.digest)
+        stands = await asyncio.to_thread(spawning.call, session_files.standing, *known)
+        if stands == "here" or (stands == "apart" and main.place == self._table.place):
+            return {}
+        return {MAIN: await self._table.content(thread_id, main), **await self._rest(thread_id, heads)}
 
     async def _rest(self, thread_id: ThreadId, heads: Mapping[str, SessionFile]) -> dict[str, bytes]:
         """The other files, as far as they are whole: without one of them the transcript is still one."""

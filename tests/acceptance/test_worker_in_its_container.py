@@ -68,6 +68,23 @@ def test_another_thread_preempts_and_the_first_goes_on(box: Box) -> None:
     assert "one.txt" not in box.tree("thread-y")
 
 
+def test_a_session_comes_back_to_the_user_who_goes_on_with_it(box: Box) -> None:
+    first = box.post("My favourite colour is teal.\ndo: task create Paint\ndo: say Noted.", thread="m")
+    assert box.final("m", first)["type"] == "turn.completed"
+    claude = f"/workspace/.branchline-agent/{box.worker}/claude"
+    transcripts = f"stat -c '%U %a %h' {claude}/projects/*/*.jsonl"
+    kept = box.exec("sh", "-c", f"{transcripts} && rm -rf {claude}/projects {claude}/tasks", user="agent")
+    assert "agent 600 1" in kept or "agent 660 1" in kept
+    assert "No such file" in box.exec("ls", f"{claude}/projects", user="agent")
+    second = box.post("do: task done 1\ndo: recall", thread="m")
+    answer = box.final("m", second)
+    assert (answer["type"], "teal" in answer["data"]["text"]) == ("turn.completed", True), box.logs()[-3000:]
+    (laid,) = box.exec("sh", "-c", transcripts, user="agent").splitlines()
+    assert re.fullmatch(r"agent 6[06]0 1", laid)
+    tasks = [e["data"]["tasks"] for e in box.events("m", "turn.tasks")]
+    assert [(t["id"], t["status"]) for t in tasks[-1]] == [("1", "completed")]
+
+
 def test_what_a_turn_leaves_behind_is_gone_even_with_an_empty_environment(box: Box) -> None:
     message = box.post("do: bash setsid env -i sleep 98765 > /dev/null 2>&1 &\ndo: say Done.", thread="d")
     assert box.final("d", message)["type"] == "turn.completed"

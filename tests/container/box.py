@@ -97,6 +97,7 @@ class Box:
             "AWS_SECRET_ACCESS_KEY": "the-workers-secret",
             "GITHUB_TOKEN": "the-workers-token",
             "BRANCHLINE_TABLE": "branchline",
+            "BRANCHLINE_SESSIONS": "records",
             "BRANCHLINE_PREVIEW_URL": f"http://127.0.0.1:{self.port}",
             "ANTHROPIC_BASE_URL": inside(self.model.url),
             "ANTHROPIC_API_KEY": "the-models-key",

@@ -174,4 +174,5 @@ def _of_tasks(url: str, *, account: str, model_url: str) -> Mapping[str, str]:
         "ANTHROPIC_API_KEY": "not-a-key",
         "AUTO_SHUTDOWN_MINUTES": "0.1",
         "BRANCHLINE_LEASE_SECONDS": "6",
+        "BRANCHLINE_SESSIONS": "records",
     }

@@ -32,9 +32,11 @@ def test_a_message_starts_a_task_that_answers_leaves_and_is_started_again(cloud:
     wait_until(lambda: list(cloud.fargate.codes.values()) == [0], seconds=SECONDS)
     assert cloud.fargate.running == [], "it was idle, and has left by itself"
 
-    cloud.post("Go on\ndo: write b.txt two\ndo: say Done.", thread="t1")
+    cloud.post("Go on\ndo: write b.txt two\ndo: recall", thread="t1")
     cloud.answered("t1", times=2)
     assert {"a.txt", "b.txt"} <= cloud.files("thread-t1"), "the work was on the remote, not on the first disk"
+    (*_, last) = [e["data"]["text"] for e in cloud.events("t1") if e["type"] == "turn.completed"]
+    assert "Write it" in last, "the conversation was in the records, not on the first disk"
     assert len(cloud.fargate.ran) == 2
     assert len(cloud.ecs.starts) == 2
 

@@ -12,6 +12,7 @@ from worker_lab import Lab, worker_lab
 from contracts import names
 from contracts.words import ThreadId
 from tests.fakes.engine import wait_until
+from tests.fakes.wire import THROTTLED, Answer, Wire
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 RECORDS = {"BRANCHLINE_SESSIONS": "records"}
@@ -103,3 +104,42 @@ def test_a_parked_turn_whose_session_is_gone_is_told_what_is_true(lab: Lab, tmp_
     said = str(lab.model.requests[-1].request.body["messages"])
     assert "was begun before and paused because the worker was shut down" in said
     assert "before you saw it" not in said
+
+
+class NoSessions(Wire):
+    """Refuses whatever has to do with sessions. ``code``: as what."""
+
+    refusals = 0
+
+    def _refuse(self, *, service: str, action: str, body: bytes) -> Answer | None:
+        if b"session#" in body and action in ("Query", "TransactWriteItems"):
+            self.refusals += 1
+            return 400, "application/x-amz-json-1.0", self.said
+        return super()._refuse(service=service, action=action, body=body)
+
+    said = THROTTLED
+
+
+class Denied(NoSessions):
+    """The same for good."""
+
+    said = THROTTLED.replace(b"ThrottlingException", b"AccessDeniedException")
+
+
+@pytest.mark.parametrize("kind", [NoSessions, Denied])
+def test_a_store_that_refuses_everything_harms_no_turn(
+    lab: Lab, engine_url: str, kind: type[NoSessions]
+) -> None:
+    wire = kind(engine_url)
+    try:
+        lab.start(**RECORDS, AWS_ENDPOINT_URL=wire.url)
+        lab.post("memory", 1, TEAL)
+        lab.post("memory", 2, "do: write a.txt a\ndo: recall")
+        assert lab.outcome("memory", 2) == "completed"
+        assert "teal" in answers(lab, "memory")[-1], "what is on the disk is remembered"
+        assert lab.tree("thread-memory")["a.txt"] == "a"
+        assert wire.refusals >= 4
+        assert "session_not_kept" in lab.logs()
+        leave(lab)
+    finally:
+        wire.close()
