@@ -38,10 +38,14 @@ FLUSH_SECONDS = 30.0
 
 class Sessions:
     """The sessions of one worker's threads (``worker.ports.Sessions``). ``config_dir`` is Claude Code's own,
-    ``project`` the folder in it that is the checkout's."""
+    ``project`` the folder in it that is the checkout's. ``flush_seconds``: least time between two writes of a
+    turn that runs."""
 
-    def __init__(self, *, table: SessionTable, config_dir: Path, project: str) -> None:
+    def __init__(
+        self, *, table: SessionTable, config_dir: Path, project: str, flush_seconds: float = FLUSH_SECONDS
+    ) -> None:
         self._table, self._config_dir, self._project = table, config_dir, project
+        self._flush_seconds = flush_seconds
         self._locks: WeakValueDictionary[ThreadId, asyncio.Lock] = WeakValueDictionary()
         self._looked: set[ThreadId] = set()
         self._flushed = time.monotonic()
@@ -61,7 +65,7 @@ class Sessions:
     def ring(self, thread_id: ThreadId) -> None:
         """The transcript of a turn that runs has grown: write what is new, if the last time is long ago."""
         idle = self._flushing is None or self._flushing.done()
-        if idle and time.monotonic() - self._flushed > FLUSH_SECONDS:
+        if idle and time.monotonic() - self._flushed > self._flush_seconds:
             self._flushed = time.monotonic()
             self._flushing = asyncio.create_task(self.keep(thread_id))
 
@@ -125,7 +129,7 @@ class Sessions:
                 spawning.call, session_files.grown, self._config_dir, self._session(thread_id), known, old
             )
             files, gone = _read(found, known)
-            if self._apart(heads.get(MAIN), files.get(MAIN)):
+            if self._apart(thread_id, heads.get(MAIN), files.get(MAIN)):
                 log.warning("session_apart", thread=thread_id)
                 return
             for name in gone:
@@ -135,9 +139,11 @@ class Sessions:
                 return
             heads |= await self._written(thread_id, heads, files)
 
-    def _apart(self, known: SessionFile | None, grown: "_Grown | None") -> bool:
-        """Whether this disk began without what another disk knows: the longer memory stays."""
-        return bool(known and grown and not grown.begins and known.place != self._table.place)
+    def _apart(self, thread_id: ThreadId, known: SessionFile | None, grown: "_Grown | None") -> bool:
+        """Whether this disk began without what another disk knows, because that could not be read: the longer
+        memory stays. What was laid here and is another now was made another here."""
+        unseen = thread_id not in self._looked
+        return bool(unseen and known and grown and not grown.begins and known.place != self._table.place)
 
     async def _written(
         self, thread_id: ThreadId, heads: Mapping[str, SessionFile], files: Mapping[str, "_Grown"]

@@ -5,11 +5,13 @@ import json
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
 import pytest
+from agent_lab import finish, laboratory
 from botocore.exceptions import EndpointConnectionError
 from claude_agent_sdk import SessionStore
 from claude_agent_sdk.testing import run_session_store_conformance
@@ -20,6 +22,7 @@ from contracts.sessions import SLICE
 from contracts.words import ThreadId
 from tests.fakes.fleet_records import TABLE, Records, connected, fleet_records
 from worker import session_files
+from worker.agent import session_folder
 from worker.errors import LeaseLost
 from worker.session_store import ThreadStore
 from worker.session_table import Moved, SessionTable
@@ -247,6 +250,19 @@ async def test_a_disk_that_began_anew_does_not_overwrite_a_longer_memory(lab: La
     assert two.transcript.read_text() == "1\n2\n3\n"
 
 
+async def test_what_was_laid_and_could_not_be_read_is_replaced_by_what_came_after(
+    lab: Lab, tmp_path: Path
+) -> None:
+    one, two, three = (Disk(lab, tmp_path / name) for name in ("one", "two", "three"))
+    one.write("unreadable\n")
+    await one.sessions.keep(A)
+    await two.sessions.lay(A)
+    two.transcript.write_text("anew\n")
+    await two.sessions.keep(A)
+    await three.sessions.lay(A)
+    assert three.transcript.read_text() == "anew\n"
+
+
 async def test_a_task_that_was_removed_does_not_come_back(lab: Lab, tmp_path: Path) -> None:
     one, two = Disk(lab, tmp_path / "one"), Disk(lab, tmp_path / "two")
     one.write("1\n")
@@ -294,6 +310,36 @@ async def test_a_session_with_a_lost_slice_is_not_laid(lab: Lab, tmp_path: Path)
     lab.found.dynamodb.delete_item(TableName=TABLE, Key=key)
     await two.sessions.lay(A)
     assert not two.config_dir.exists()
+
+
+# ------------------------------------------------------------ a turn that runs
+
+
+@pytest.mark.slow
+async def test_a_turn_that_runs_is_written_before_it_ends(lab: Lab, tmp_path: Path) -> None:
+    session, go = names.session(worker=lab.found.worker, thread_id=A), tmp_path / "go"
+    async with laboratory(tmp_path) as work:
+        folder, table = session_folder(work.repo), table_of(lab)
+        kept = Sessions(table=table, config_dir=work.folder / "claude", project=folder, flush_seconds=0)
+        turn = work.turn(
+            f"My colour is teal.\ndo: bash echo hi\ndo: wait {go}\ndo: say Done.", session=session
+        )
+        run = await work.agent().start(replace(turn, grown=partial(kept.ring, A)))
+        reading = asyncio.create_task(finish(run))
+        while b"teal" not in await transcript_of(table, session):
+            await asyncio.sleep(0.05)
+        assert not reading.done()
+        go.touch()
+        _, result = await reading
+        await kept.keep(A)
+        assert result.ended == "completed"
+        (written,) = (work.folder / "claude" / "projects" / folder).glob("*.jsonl")
+        assert await transcript_of(table, session) == written.read_bytes()
+
+
+async def transcript_of(table: SessionTable, session: UUID) -> bytes:
+    heads = await table.heads(A, scope="", session=str(session))
+    return await table.content(A, heads["main"]) if "main" in heads else b""
 
 
 # ------------------------------------------------------------ faults and ends
