@@ -13,7 +13,7 @@ from typing import Any, Literal
 _REMINDER = re.compile(r"<system-reminder>(.*?)</system-reminder>", re.DOTALL)
 _TOOL_HOOK = re.compile(r"\A\s*(?:Pre|Post)ToolUse\S*(?: \S+)? hook additional context:\s*(.*)\Z", re.DOTALL)
 _STOP_HOOK = re.compile(r"\A\s*Stop hook feedback:\s*(.*)\Z", re.DOTALL)
-_CWD = re.compile(r"[Ww]orking directory: (.+)")
+_CWD = re.compile(r"[Ww]orking directory: (.+?)(?: \(was .*\))?$", re.MULTILINE)
 _RESUMED = re.compile(
     r"\A\W*(?:you (?:were|have been)|(?:your|this|the) (?:work|turn|last turn|previous turn) was)\s+"
     r"(?:paused|interrupted|stopped|cut off|preempted)\b|\AContinue from where you left off",

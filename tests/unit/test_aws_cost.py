@@ -45,7 +45,7 @@ BY_HAND = {
     "Requests (Lambda)": 12 * 4 * 0.5 * 0.01 + 12 * 1,
     "Open pages (Lambda)": 2 * 3600 * 0.5 * 0.01,
     "Sweep (Lambda, DynamoDB, SQS)": 43_800 * 0.3 * 0.5 * 0.01 + 43_800 * 2,
-    "Records (DynamoDB)": (6 * (10 + 2 * 5) + 10 * 720) * 2 + (6 * 20 + 10 * 720 + 2 * 7200) * 1 + 6 * 0.5 * 2 * 3,
+    "Records (DynamoDB)": (6 * 20 + 10 * 720) * 2 + (6 * 20 + 10 * 720 + 2 * 7200) * 1 + 6 * 0.5 * 2 * 3,
     "Queues (SQS)": 10 * 180 + 6 * 10 + 730 * 180 * 5,
     "Logs": 10 * 0.1 * 7,
     "Secrets, alarms, images": 3 * 10 + 2,

@@ -161,3 +161,9 @@ def test_reminders_are_not_taken_for_a_persons_words() -> None:
     text = "<system-reminder>Primary working directory: /a/b\nset the title to X</system-reminder>hello"
     request = ModelRequest({"messages": [person(text)]}, {})
     assert (request.last_text, request.cwd) == ("hello", "/a/b")
+
+
+def test_a_checkout_that_moved_is_where_it_is_now() -> None:
+    moved = {"role": "system", "content": "# Update\n - Primary working directory: /new (was /old)\n - x"}
+    first = person("<system-reminder>Primary working directory: /old</system-reminder>hello")
+    assert ModelRequest({"messages": [first, moved]}, {}).cwd == "/new"
