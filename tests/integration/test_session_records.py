@@ -326,8 +326,9 @@ async def test_a_turn_that_runs_is_written_before_it_ends(lab: Lab, tmp_path: Pa
         )
         run = await work.agent().start(replace(turn, grown=partial(kept.ring, A)))
         reading = asyncio.create_task(finish(run))
-        while b"teal" not in await transcript_of(table, session):
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(60):
+            while b"teal" not in await transcript_of(table, session):
+                await asyncio.sleep(0.05)
         assert not reading.done()
         go.touch()
         _, result = await reading
