@@ -93,6 +93,7 @@ class Dispatcher(Stack):
             auth_type=lambda_.FunctionUrlAuthType.NONE,
             invoke_mode=lambda_.InvokeMode.RESPONSE_STREAM,
         )
+        self._start_beside()
         self._call_beside(data)
         CfnOutput(self, "Url", value=self.url.url)
 
@@ -125,6 +126,14 @@ class Dispatcher(Stack):
             environment=self._environment,
             log_group=self.logs,
         )
+
+    def _start_beside(self) -> None:
+        """Workers are started beside, because ``page`` stands still once it has answered; and only there is
+        its own address known, which workers ask for tokens."""
+        self.page.add_environment("BRANCHLINE_START_FUNCTION", names.BESIDE)
+        public = self.settings.environment.get("BRANCHLINE_PUBLIC_URL")
+        base = f"{public.rstrip('/')}/" if public else self.url.url
+        self.beside.add_environment("BRANCHLINE_TOKEN_URL", f"{base}internal/token")
 
     def _call_beside(self, data: Data) -> None:
         """Each minute, when a worker has ended, and for each ring; what is missed comes with the minute."""

@@ -2,7 +2,7 @@
 the boundary. Each statement says what it is for; no resource is wider than AWS makes it.
 """
 
-from aws_cdk import Stack
+from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_iam as iam
 
 from cdk import settings as names
@@ -27,6 +27,7 @@ def grant_dispatcher(role: iam.Role, *, stack: Stack, data: Data, workers: Worke
         *_queues(stack, data),
         *_tasks(stack),
         *_roles(stack, workers),
+        _starts(stack),
         _secret(data),
     ):
         role.add_to_policy(statement)
@@ -105,6 +106,17 @@ def _roles(stack: Stack, workers: Workers) -> list[iam.PolicyStatement]:
             sid="GiveRolesToTasks", actions=["iam:PassRole"], resources=[ours, execution], conditions=to_ecs
         ),
     ]
+
+
+def _starts(stack: Stack) -> iam.PolicyStatement:
+    """The function that answers asks the one beside it to start workers."""
+    beside = stack.format_arn(
+        service="lambda",
+        resource="function",
+        resource_name=names.BESIDE,
+        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+    )
+    return iam.PolicyStatement(sid="StartBeside", actions=["lambda:InvokeFunction"], resources=[beside])
 
 
 def _secret(data: Data) -> iam.PolicyStatement:

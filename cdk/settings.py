@@ -28,6 +28,8 @@ WORKER_ROLES = "/branchline/worker/"
 CLUSTER = "branchline"
 TASK = "branchline-worker"
 CONTAINER = "worker"
+BESIDE = "branchline-beside"
+"""The function that sweeps, posts replies and starts workers."""
 REPOSITORY = "branchline-worker"
 BOUNDARY = "branchline-worker-boundary"
 MODEL_SECRET = "branchline/model"  # noqa: S105 - a name

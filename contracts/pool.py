@@ -5,6 +5,7 @@ a partition of its own, which says whose worker it is to become. Pure: sends not
 """
 
 import re
+from collections.abc import Mapping
 from typing import NewType
 
 from contracts.records import Item, key
@@ -24,6 +25,7 @@ VARIABLE = "BRANCHLINE_SLOT"
 
 _SLOT = re.compile(r"slot_[0-9a-f]{16}")
 _WORKER = "worker_id"
+_VARIABLES = "variables"
 
 
 def is_slot(text: str) -> bool:
@@ -53,11 +55,17 @@ def letter_key(slot: Slot) -> Item:
     return key(letter_pk(slot), "letter")
 
 
-def letter(slot: Slot, worker: WorkerId) -> Item:
-    """What tells a slot whose worker it is."""
-    return {**letter_key(slot), "v": {"N": "1"}, _WORKER: {"S": worker}}
+def letter(slot: Slot, worker: WorkerId, *, variables: Mapping[str, str]) -> Item:
+    """What tells a slot whose worker it is, and the environment variables that this worker has besides."""
+    told = {name: {"S": value} for name, value in variables.items()}
+    return {**letter_key(slot), "v": {"N": "1"}, _WORKER: {"S": worker}, _VARIABLES: {"M": told}}
 
 
 def addressee(item: Item) -> WorkerId:
     """Whose worker a letter is about."""
     return WorkerId(item[_WORKER]["S"])
+
+
+def variables(item: Item) -> dict[str, str]:
+    """What a letter tells the worker besides."""
+    return {name: value["S"] for name, value in item.get(_VARIABLES, {}).get("M", {}).items()}

@@ -15,6 +15,7 @@ from fastapi import APIRouter, FastAPI
 from dispatcher import answers, aws, doors, page
 from dispatcher.agui_api import Agui
 from dispatcher.api import Api
+from dispatcher.beside import BesideLauncher
 from dispatcher.changes import Changes
 from dispatcher.contact import Contact
 from dispatcher.dead_replies import DeadReplies
@@ -24,6 +25,7 @@ from dispatcher.ecs_settings import EcsSettings
 from dispatcher.edge import Edge
 from dispatcher.endings import Endings
 from dispatcher.frontends import Chat, Frontdoor, Inside
+from dispatcher.github_settings import GitHubSettings
 from dispatcher.guard import Guard, is_loopback
 from dispatcher.headers import SafeHeaders
 from dispatcher.health import Health
@@ -59,6 +61,7 @@ from dispatcher.unshown import Unshown
 from dispatcher.upload_store import UploadStore
 from dispatcher.uploads import Uploads
 from dispatcher.wake import Wake
+from dispatcher.worker_tokens import TokenDoor
 
 
 def create_app(
@@ -287,7 +290,16 @@ async def _launcher(settings: Settings, clients: aws.Clients, stack: AsyncExitSt
     ecs = EcsSettings()
     if ecs.launcher == "ecs":
         table = Table(clients.dynamodb, name=settings.table)
-        return await launching(ecs, table=table, replies=settings.replies_queue, stack=stack)
+        key = settings.launcher_token.get_secret_value()
+        app = GitHubSettings().is_ready and ecs.token_url and key
+        tokens = TokenDoor(url=ecs.token_url, key=key) if app else None
+        launcher = await launching(
+            ecs, table=table, replies=settings.replies_queue, stack=stack, tokens=tokens
+        )
+        if not ecs.start_function:
+            return launcher
+        lambda_ = await stack.enter_async_context(aws.service("lambda"))
+        return BesideLauncher(lambda_, function=ecs.start_function, ecs=launcher)
     if settings.launcher_url is None:
         return NoLauncher()
     session = await stack.enter_async_context(aiohttp.ClientSession())

@@ -34,6 +34,7 @@ from dispatcher.pool_rows import NOTE, PoolRows
 from dispatcher.pool_rules import Launch, is_alive
 from dispatcher.table import Table
 from dispatcher.worker_roles import WorkerRoles
+from dispatcher.worker_tokens import TokenDoor
 
 _log = structlog.get_logger(__name__)
 _UNSEEN_SECONDS = 60.0
@@ -44,7 +45,8 @@ _UNSEEN_ROLE = "unable to assume the role"
 
 
 class EcsLauncher:
-    """``now``: Unix time; ``pauses``: seconds before each further try with a new role."""
+    """``tokens``: where workers get theirs, if there is a GitHub App. ``now``: Unix time; ``pauses``: seconds
+    before each further try with a new role."""
 
     def __init__(
         self,
@@ -53,11 +55,12 @@ class EcsLauncher:
         roles: WorkerRoles,
         table: Table,
         pool: Pool,
+        tokens: TokenDoor | None = None,
         now: Callable[[], float] = time.time,
         pauses: Sequence[float] = (1.0, 2.0, 4.0),
     ) -> None:
         self._tasks, self._roles, self._table, self.pool = tasks, roles, table, pool
-        self._now, self._pauses = now, pauses
+        self._tokens, self._now, self._pauses = tokens, now, pauses
 
     async def ensure(self, worker_id: WorkerId) -> bool:
         """Make sure that the worker has a task; true if it was just started. Raises Unavailable."""
@@ -113,13 +116,14 @@ class EcsLauncher:
 
     async def _run(self, worker: WorkerId, *, number: int, patient: bool) -> Mapping[str, Any]:
         """One start; ``patient`` with a role that ECS may not see yet."""
+        told = self._tokens.variables(worker) if self._tokens else {}
         for pause in (*(self._pauses if patient else ()), None):
             try:
                 return await self._tasks.run(
                     token=token(worker, number),
                     started_by=names.short(worker),
                     role=self._roles.arn(worker),
-                    variables={"CONTAINER_ID": worker},
+                    variables={"CONTAINER_ID": worker, **told},
                     tags={"branchline:worker": worker},
                 )
             except ClientError as error:
@@ -138,10 +142,12 @@ async def launching(
     table: Table,
     replies: str | None,
     stack: AsyncExitStack,
+    tokens: TokenDoor | None = None,
     now: Callable[[], float] = time.time,
     **pace: Any,
 ) -> EcsLauncher:
-    """The launcher, connected. ``replies``: URL of the replies queue; ``pace``: as ``EcsLauncher`` takes it.
+    """The launcher, connected. ``replies``: URL of the replies queue; ``tokens``, ``now``,
+    ``pace``: as ``EcsLauncher`` takes them.
     Raises Unavailable without a region."""
     client = await stack.enter_async_context(aws.service("ecs"))
     iam = await stack.enter_async_context(aws.service("iam"))
@@ -155,8 +161,10 @@ async def launching(
     )
     roles = WorkerRoles(iam, account=where, path=settings.worker_role_path, boundary=settings.worker_boundary)
     tasks = Tasks(client, settings=settings)
-    pool = Pool(rows=PoolRows(table), tasks=tasks, roles=roles, wanted=settings.warm_pool, now=now)
-    return EcsLauncher(tasks=tasks, roles=roles, table=table, pool=pool, now=now, **pace)
+    pool = Pool(
+        rows=PoolRows(table), tasks=tasks, roles=roles, wanted=settings.warm_pool, tokens=tokens, now=now
+    )
+    return EcsLauncher(tasks=tasks, roles=roles, table=table, pool=pool, tokens=tokens, now=now, **pace)
 
 
 @asynccontextmanager

@@ -31,6 +31,13 @@ class EcsSettings(BaseSettings):
     worker_boundary: str = Field(
         default="", description="ARN of the permissions boundary of the workers' roles."
     )
+    token_url: str = Field(
+        default="",
+        description="Where workers ask for tokens of the GitHub App: /internal/token of this dispatcher.",
+    )
+    start_function: str = Field(
+        default="", description="Name of the function that starts workers in place of this one, if any."
+    )
     worker_role_path: str = Field(
         default="/branchline/worker/",
         pattern=r"^/([!-~]+/)?$",

@@ -5,7 +5,6 @@ that only launcher and dispatcher hold. Which repository that is says the config
 See ``docs/decisions/github-tokens.md``.
 """
 
-import hashlib
 import hmac
 from collections.abc import Mapping
 
@@ -22,9 +21,9 @@ from dispatcher.errors import DispatcherError, NotFound, Unavailable
 from dispatcher.github_app import PUSHING, GitHubApp
 from dispatcher.github_settings import repo_of
 from dispatcher.posting import Later, Undeliverable
+from dispatcher.worker_tokens import PATH, worker_secret
 
 _log = structlog.get_logger(__name__)
-_PURPOSE = b"branchline git token of worker "
 
 
 class Unproven(DispatcherError):
@@ -40,13 +39,6 @@ class Asking(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     worker_id: str
-
-
-def worker_secret(key: str, worker: WorkerId) -> str:
-    """The secret of one worker; ``key`` is shared by launcher and dispatcher. Raises ValueError."""
-    if not key:
-        raise ValueError("without a key everybody could make a worker's secret")
-    return hmac.new(key.encode(), _PURPOSE + worker.encode(), hashlib.sha256).hexdigest()
 
 
 def repo_of_worker(worker: WorkerId, *, projects: Mapping[str, ProjectConfig]) -> str | None:
@@ -69,7 +61,7 @@ class GitHubTokens:
     def router(self) -> APIRouter:
         """The one route."""
         router = APIRouter()
-        router.add_api_route("/internal/token", self.token, methods=["POST"])
+        router.add_api_route(PATH, self.token, methods=["POST"])
         return router
 
     async def token(self, request: Request) -> Response:

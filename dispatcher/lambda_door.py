@@ -63,6 +63,10 @@ class Door:
                 async with asyncio.timeout(seconds):
                     await self._rounds.sweep()
                 return {"done": "sweep"}
+            case lambda_events.Start():
+                async with asyncio.timeout(seconds):
+                    await self._rounds.start(asked.worker_id)
+                return {"done": "start"}
             case lambda_events.WarmUp():
                 return {"done": "warm-up"}
 

@@ -1,8 +1,8 @@
 """What a Lambda event asks for: read and sorted, and nothing else.
 
-Four kinds: an HTTP request (payload format 2.0), rings of the replies queue, the schedule, and a warm-up,
-which keeps an environment ready. Anything else is refused with a sentence, because an event that nobody
-recognises is a stack that is wired wrongly. Pure: does none of it.
+Five kinds: an HTTP request (payload format 2.0), rings of the replies queue, the schedule, a worker to be
+started, and a warm-up, which keeps an environment ready. Anything else is refused with a sentence, because
+an event that nobody recognises is a stack that is wired wrongly. Pure: does none of it.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from contracts.places import ReplyPointer
+from contracts.words import WorkerId
 from dispatcher.lambda_http import Event, UnknownEvent, is_http
 from dispatcher.rings import Ring
 
@@ -46,12 +47,19 @@ class Sweep:
     """One round of the sweep."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A worker that somebody has written to, and that may not run."""
+
+    worker_id: WorkerId
+
+
 @dataclass(frozen=True)
 class WarmUp:
     """Connect and answer."""
 
 
-Asked = Request | Replies | Sweep | WarmUp
+Asked = Request | Replies | Sweep | Start | WarmUp
 
 
 def read(event: Event) -> Asked:
@@ -63,6 +71,8 @@ def read(event: Event) -> Asked:
         return Replies(rung=tuple(_rung(r) for r in records))
     if event.get(_KEY) == "sweep" or event.get("detail-type") == "Scheduled Event":
         return Sweep()
+    if event.get(_KEY) == "start" and isinstance(event.get("worker_id"), str):
+        return Start(worker_id=WorkerId(event["worker_id"]))
     if event.get(_KEY) == "warm-up":
         return WarmUp()
     raise UnknownEvent(

@@ -45,6 +45,10 @@ class Rounds:
         """Look once at every worker. What goes wrong is logged, and the next round looks again."""
         await self._sweep.once()
 
+    async def start(self, worker: WorkerId) -> None:
+        """Start a worker that has work and does not run. What goes wrong is logged."""
+        await self._sweep.start(worker)
+
     async def look(self, rung: Sequence[Rung], *, seconds: float) -> list[str]:
         """Answer rings within so many seconds; the message ids of those that have to come again."""
         if self._replies is None or self._rings is None:

@@ -22,6 +22,7 @@ from dispatcher.errors import DispatcherError
 from dispatcher.pool_rows import PoolRows
 from dispatcher.pool_rules import Launch, Plan, SlotRecord, candidates, is_alive, plan
 from dispatcher.worker_roles import WorkerRoles
+from dispatcher.worker_tokens import TokenDoor
 
 _log = structlog.get_logger(__name__)
 _COMMAND = ("python", "-m", "worker.slot")
@@ -39,8 +40,9 @@ class Taken(Enum):
 
 
 class Pool:
-    """``wanted``: slots kept free; with 0 none is given away, and those that are there are ended. ``now``:
-    Unix time in seconds. Everything raises what boto raises, and Unavailable."""
+    """``wanted``: slots kept free; with 0 none is given away, and those that are there are ended.
+    ``tokens``: where workers get theirs, if there is a GitHub App. ``now``: Unix time in seconds. Everything
+    raises what boto raises, and Unavailable."""
 
     def __init__(
         self,
@@ -49,10 +51,11 @@ class Pool:
         tasks: Tasks,
         roles: WorkerRoles,
         wanted: int,
+        tokens: TokenDoor | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._rows, self._tasks, self._roles = rows, tasks, roles
-        self._wanted, self._now = wanted, now
+        self._wanted, self._tokens, self._now = wanted, tokens, now
 
     # ------------------------------------------------------------ a worker gets a slot
 
@@ -103,7 +106,8 @@ class Pool:
         if launch.slot is None:
             return Taken.NONE
         await self._roles.become(launch.slot, worker)
-        if not await self._rows.tell(worker, launch):
+        variables = self._tokens.variables(worker) if self._tokens else {}
+        if not await self._rows.tell(worker, launch, variables=variables):
             return Taken.OVERTAKEN
         _log.info("slot claimed", worker_id=worker, slot=launch.slot, task=launch.task)
         return Taken.SLOT

@@ -5,7 +5,7 @@ Unavailable when DynamoDB does not answer.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contracts import pool
@@ -63,12 +63,12 @@ class PoolRows:
         part = self._replace(before, before.model_copy(update=claimed))
         return await self._write([part, self._note(worker, launch, last=last)])
 
-    async def tell(self, worker: WorkerId, launch: Launch) -> bool:
-        """Write the slot its letter, if it is still the worker's."""
+    async def tell(self, worker: WorkerId, launch: Launch, *, variables: Mapping[str, str]) -> bool:
+        """Write the slot its letter, if it is still the worker's. ``variables``: what the worker is told."""
         if launch.slot is None:
             return False
         letter = self._put(
-            pool.letter(launch.slot, worker),
+            pool.letter(launch.slot, worker, variables=variables),
             f"{_ABSENT} OR worker_id = :worker",
             {":worker": {"S": worker}},
         )

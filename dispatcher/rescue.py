@@ -63,6 +63,13 @@ class Rescue:
         # Counted last: a look that could not do its part is done again.
         await self._table.write_note(worker, _NOTE, looks=looks, digest=digest, told=told)
 
+    async def start(self, worker: WorkerId) -> None:
+        """Start the worker, which somebody has just written to, if it has work and does not run. Raises
+        Unavailable."""
+        thread_id = await self._table.first_open(worker)
+        if thread_id is not None:
+            await self._wake.start(worker, thread_id=thread_id)
+
     async def _tell(self, worker: WorkerId, items: Sequence[Item]) -> bool:
         """Tell each thread, at least once."""
         _log.error("worker leaves its work untouched", worker_id=worker, starts=WAKES_AT_ONCE)

@@ -73,6 +73,10 @@ class Sweep:
             if self._pool is not None:
                 await self._guarded(self._care_for_pool)
 
+    async def start(self, worker: WorkerId) -> None:
+        """Start one worker if it has work; it counts as no look. Raises nothing: the next look comes."""
+        await self._guarded(lambda: self._rescue.start(worker))
+
     async def prepare(self) -> bool:
         """Make the table if there is none and bring the workers' rows up to date, once. Raises nothing."""
         if not self._prepared:

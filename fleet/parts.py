@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contracts.words import WorkerId
-from dispatcher.github_tokens import worker_secret
+from dispatcher.worker_tokens import PATH, TokenDoor
 from fleet import environment, operator
 from fleet.child import Part, answers, ready_line
 from fleet.environment import Env
@@ -144,10 +144,7 @@ def worker(
 
 def _tokens(plan: Plan, worker_id: WorkerId, launcher_token: str) -> Env:
     """Where a worker asks for a token of the GitHub App, and how it proves who it is."""
-    return {
-        "BRANCHLINE_TOKEN_URL": f"{plan.settings.local_address}/internal/token",
-        "BRANCHLINE_TOKEN_SECRET": worker_secret(launcher_token, worker_id),
-    }
+    return TokenDoor(url=f"{plan.settings.local_address}{PATH}", key=launcher_token).variables(worker_id)
 
 
 def _engine(plan: Plan, *, url: str) -> Env:

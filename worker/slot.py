@@ -10,7 +10,8 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -63,19 +64,28 @@ class SlotSettings(BaseSettings):
         return given
 
 
+@dataclass(frozen=True, kw_only=True)
+class Called:
+    """Whose worker a slot is to become, and the environment variables that this worker has besides."""
+
+    worker: WorkerId
+    variables: Mapping[str, str]
+
+
 class Waiting:
     """One slot, from its start to its worker. ``leaving`` is set when it was asked to leave."""
 
     def __init__(self, *, settings: SlotSettings, clients: aws.Aws, leaving: asyncio.Event) -> None:
         self._settings, self._clients, self._leaving = settings, clients, leaving
 
-    async def worker(self) -> WorkerId | None:
-        """The worker to become, once its records and its queue are open to this slot; None when the slot was
-        asked to leave before. Raises WorkerError when it is refused for too long."""
+    async def called(self) -> Called | None:
+        """What to become, once the worker's records and its queue are open to this slot; None when the slot
+        was asked to leave before. Raises WorkerError when it is refused for too long."""
         log.info("slot_waits", slot=self._settings.slot)
-        worker = await self._told()
-        if worker is None:
+        called = await self._told()
+        if called is None:
             return None
+        worker = called.worker
         log.info("slot_told", slot=self._settings.slot, worker=worker)
         began = time.monotonic()
         row = 0
@@ -84,14 +94,14 @@ class Waiting:
             if row < _IN_A_ROW and await self._leaves_within(self._settings.slot_ask_seconds):
                 return None
         log.info("slot_becomes", worker=worker, seconds=round(time.monotonic() - began, 2))
-        return worker
+        return called
 
-    async def _told(self) -> WorkerId | None:
+    async def _told(self) -> Called | None:
         looked = time.monotonic()
         while True:
             item = await self._asked(self._letter, since=looked, patience=self._settings.slot_refused_seconds)
             if item:
-                return pool.addressee(item)
+                return Called(worker=pool.addressee(item), variables=pool.variables(item))
             if item is not None:
                 looked = time.monotonic()
                 self._touch()
@@ -155,12 +165,12 @@ class Waiting:
             log.warning("slot_not_touched", problem=str(error))
 
 
-async def wait(settings: SlotSettings) -> WorkerId | None:
-    """The worker to become, or None when there is none to be. Raises WorkerError."""
+async def wait(settings: SlotSettings) -> Called | None:
+    """What to become, or None when there is none to be. Raises WorkerError."""
     leaving = asyncio.Event()
     drain_on_signals(leaving)
     async with aws.connect() as clients:
-        return await Waiting(settings=settings, clients=clients, leaving=leaving).worker()
+        return await Waiting(settings=settings, clients=clients, leaving=leaving).called()
 
 
 def main() -> int:
@@ -173,20 +183,20 @@ def main() -> int:
         return EXIT_USAGE
     configure(level=settings.log_level, redactor=Redactor(secrets=secrets()))
     try:
-        worker = asyncio.run(wait(settings))
+        called = asyncio.run(wait(settings))
     except WorkerError as error:
         log.error("slot_stopped", reason=str(error))
         return EXIT_BROKEN
-    if worker is not None:
-        become(worker)
+    if called is not None:
+        become(called)
     return EXIT_OK
 
 
-def become(worker: WorkerId) -> NoReturn:
+def become(called: Called) -> NoReturn:
     """Run this worker in the place of this program. Nothing differs for it from any other start."""
     kept = {name: value for name, value in os.environ.items() if name != pool.VARIABLE}
     argv = [sys.executable, "-m", "worker"]
-    os.execve(sys.executable, argv, {**kept, "CONTAINER_ID": worker})  # noqa: S606 - its own interpreter
+    os.execve(sys.executable, argv, {**kept, **called.variables, "CONTAINER_ID": called.worker})  # noqa: S606 - its own interpreter
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ _OWN_LEFT_OUT = {
 }
 _WRAPPER = "dispatcher-stream"
 """What ``AWS_LAMBDA_EXEC_WRAPPER`` names in the task's folder; the one file that is executable."""
-_SERVICES = ("dynamodb", "ecs", "iam", "secretsmanager", "sqs")
+_SERVICES = ("dynamodb", "ecs", "iam", "lambda", "secretsmanager", "sqs")
 """Whose descriptions botocore keeps, of more than 400: what the dispatcher asks. One that is not configured
 is not read."""
 _SUFFIXES_LEFT_OUT = {".pyc", ".pyi", ".pyx", ".pxd", ".pxi", ".h", ".c", ".cpp", ".hash", ".a", ".exe"}

@@ -123,9 +123,13 @@ class Cloud:
                 await secrets.put_secret_value(SecretId=name, SecretString=value)
                 await secrets.tag_resource(SecretId=name, Tags=[{"Key": FILLED, "Value": "yes"}])
 
-    async def merge(self, name: str, values: dict[str, str]) -> list[str]:
-        """Put variables into a secret that is a JSON object; which of them are new or other than before."""
+    async def merge(
+        self, name: str, values: dict[str, str], *, absent: Mapping[str, str] | None = None
+    ) -> list[str]:
+        """Put variables into a secret that is a JSON object, those of ``absent`` only if they are not there;
+        which of them are new or other than before."""
         before = json.loads(await self.secret(name))
+        values = {**{k: v for k, v in (absent or {}).items() if k not in before}, **values}
         changed = sorted(k for k, v in values.items() if before.get(k) != v)
         if changed:
             await self.fill(name, json.dumps({**before, **values}))

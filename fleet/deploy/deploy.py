@@ -28,6 +28,8 @@ DATA = "BranchlineData"
 WORKERS, DISPATCHER, WATCH = "BranchlineWorkers", "BranchlineDispatcher", "BranchlineWatch"
 EDGE = "BranchlineEdge"
 _TOKEN_HASH = "BRANCHLINE_OPERATOR_TOKEN_HASH"  # noqa: S105 - a name
+_WORKERS_KEY = "BRANCHLINE_LAUNCHER_TOKEN"
+"""What workers' proofs of who they are are made with; made once, because those that run hold such proofs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +200,8 @@ class Deployment:
                 told.append(f"{variable} into {secret}")
         token = await self.cloud.secret(names.OPERATOR_SECRET)
         values = {**parts.own_secrets(self.keys), _TOKEN_HASH: digest(token)}
-        changed = await self.cloud.merge(names.DISPATCHER_SECRET, values)
+        fresh = {_WORKERS_KEY: secrets.token_hex(32)}
+        changed = await self.cloud.merge(names.DISPATCHER_SECRET, values, absent=fresh)
         told += [f"{name} into {names.DISPATCHER_SECRET}" for name in changed]
         return ", ".join(told) or "all there already"
 

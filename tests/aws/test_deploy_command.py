@@ -47,6 +47,7 @@ class Lab:
     def __init__(self, cloud: Cloud, folder: Path, **real: str) -> None:
         self.cloud, self.folder = cloud, folder
         self.notes = folder / "notes"
+        self.proofs: set[str] = set()
         (folder / "branchline.toml").write_text(CONFIG)
         self.env = {
             **{k: os.environ[k] for k in ("HOME", "LANG", "TMPDIR") if k in os.environ},
@@ -214,6 +215,8 @@ def test_from_nothing_to_a_page_with_an_account_and_back(whole: Lab) -> None:
         done = whole.run("deploy", "--yes", ANTHROPIC_API_KEY="", **public)
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"Branchline is on {page.url}" in done.stdout
+        kept = json.loads(whole.secret(names.DISPATCHER_SECRET))["BRANCHLINE_LAUNCHER_TOKEN"]
+        assert whole.proofs == {kept}, "workers that run hold proofs of it"
         (line,) = [x for x in done.stdout.splitlines() if "signs in with the password" in x]
         user, password = line.split()[0], line.split()[-1]
         signed_in = httpx.post(
@@ -232,6 +235,8 @@ def assert_deployed(lab: Lab, *, said: str) -> None:
     assert told["SLACK_BOT_TOKEN"] == "xoxb-of-acme"
     assert told["BRANCHLINE_OPERATOR_TOKEN_HASH"] == digest(token)
     assert len(told["BRANCHLINE_SEAL_KEY"]) == 48, "what was there stays"
+    assert len(told["BRANCHLINE_LAUNCHER_TOKEN"]) == 64
+    lab.proofs.add(told["BRANCHLINE_LAUNCHER_TOKEN"])
     tags = lab.cloud.client("secretsmanager").describe_secret(SecretId=names.MODEL_SECRET)["Tags"]
     assert FILLED in {t["Key"] for t in tags}
     for value in ("sk-of-mona", "xoxb-of-acme", token):

@@ -78,6 +78,25 @@ def test_the_dispatcher_is_told_what_the_launcher_needs(plain: Assembly, full: A
             assert ("BRANCHLINE_CONFIG" in told) == (assembly is full)
 
 
+def test_workers_are_started_beside_and_told_where_tokens_are(plain: Assembly, full: Assembly) -> None:
+    for assembly, base in ((plain, "${PageFunctionUrl.FunctionUrl}"), (full, "https://fleet.example/")):
+        page, beside = (named(assembly, name) for name in ("page", "beside"))
+        assert page["BRANCHLINE_START_FUNCTION"] == names.BESIDE
+        assert "BRANCHLINE_TOKEN_URL" not in page
+        assert beside["BRANCHLINE_TOKEN_URL"] == f"{base}internal/token"
+        assert "BRANCHLINE_START_FUNCTION" not in beside, "it would ask itself for ever"
+        (may,) = [s for s in assembly["Dispatcher"].statements() if s.get("Sid") == "StartBeside"]
+        assert may["Action"] == ["lambda:InvokeFunction"]
+        assert [r.rpartition(":function:")[2] for r in may["Resource"]] == [names.BESIDE]
+
+
+def named(assembly: Assembly, name: str) -> dict[str, str]:
+    """The variables of one of the two functions."""
+    functions = {f["FunctionName"]: f for f in assembly["Dispatcher"].of("Lambda::Function")}
+    variables = functions[f"branchline-{name}"]["Environment"]["Variables"]
+    return {key: text(value) for key, value in variables.items()}
+
+
 def test_no_stack_holds_on_to_what_another_replaces_with_each_upgrade(plain: Assembly) -> None:
     """An export that is in use cannot change: a revision of the task in it would stop every upgrade."""
     exported = [

@@ -10,7 +10,8 @@ import pytest
 import pytest_asyncio
 
 from contracts.words import ThreadId, WorkerId
-from dispatcher.github_tokens import repo_of_worker, worker_secret
+from dispatcher.github_tokens import repo_of_worker
+from dispatcher.worker_tokens import worker_secret
 from fleet.standin.github import GitHubStandin, running_github
 from tests.integration import workspace_lab
 from tests.integration.github_lab import KEY, WORKER, Lab, lab

@@ -62,7 +62,7 @@ def test_nothing_in_it_is_for_tests_installers_or_other_services(asset: Asset) -
     services = {
         PurePosixPath(n).parts[2] for n in found if n.startswith("botocore/data/") and n.count("/") > 2
     }
-    assert services == {"dynamodb", "ecs", "iam", "secretsmanager", "sqs"}
+    assert services == {"dynamodb", "ecs", "iam", "lambda", "secretsmanager", "sqs"}
     assert not [n for n in found if n.endswith("/examples-1.json")]
     assert "dispatcher/__main__.py" not in found
     assert {"dispatcher/static/index.html", "dispatcher/static/theme.js"} <= set(found)

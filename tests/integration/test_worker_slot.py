@@ -35,10 +35,10 @@ class Lab:
     account: str
     folder: Path
 
-    def tell(self) -> None:
+    def tell(self, **variables: str) -> None:
         """What the dispatcher writes."""
         with aws_client("dynamodb", url=self.url, account=self.account) as client:
-            client.put_item(TableName="branchline", Item=pool.letter(SLOT, WORKER))
+            client.put_item(TableName="branchline", Item=pool.letter(SLOT, WORKER, variables=variables))
 
     @contextmanager
     def slot(self, **more: str) -> Iterator["subprocess.Popen[bytes]"]:
@@ -109,6 +109,14 @@ def test_it_waits_for_its_letter_and_runs_the_worker_that_it_names_in_its_own_pl
     assert lab.said()[2]["worker"] == WORKER
     assert lab.actions()[-1] == "worker_stopped", lab.text()
     assert WORKER in lab.said()[-1]["reason"]
+
+
+def test_the_worker_has_the_variables_that_the_letter_names(lab: Lab) -> None:
+    lab.tell(BRANCHLINE_LEASE_SECONDS="0")
+    with lab.slot() as process:
+        wait_until(lambda: process.poll() is not None, seconds=SECONDS)
+    assert process.returncode == 2
+    assert "lease_seconds" in lab.text(), "the worker has read it, and refused it"
 
 
 @pytest.mark.parametrize("action", ["GetItem", "Query", "GetQueueAttributes"])

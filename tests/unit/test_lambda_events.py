@@ -34,10 +34,17 @@ def test_a_warm_up_is_known() -> None:
     assert lambda_events.read({"branchline": "warm-up"}) == lambda_events.WarmUp()
 
 
+def test_a_worker_to_be_started_is_named() -> None:
+    event = {"branchline": "start", "worker_id": "a-b-c"}
+    assert lambda_events.read(event) == lambda_events.Start(worker_id=WorkerId("a-b-c"))
+
+
 @pytest.mark.parametrize(
     "event",
     [
         {},
+        {"branchline": "start"},
+        {"branchline": "start", "worker_id": 7},
         {"branchline": "dance"},
         {"Records": []},
         {"Records": [{"eventSource": "aws:s3", "s3": {}}]},

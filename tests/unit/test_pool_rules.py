@@ -267,7 +267,8 @@ def test_no_worker_may_read_the_pool_or_a_letter() -> None:
 
 def test_a_letter_says_whose_worker_it_is() -> None:
     name = Slot("slot_0123456789abcdef")
-    item = pool.letter(name, WorkerId("a-b-c"))
+    item = pool.letter(name, WorkerId("a-b-c"), variables={"A": "b"})
     assert pool.addressee(item) == "a-b-c"
+    assert pool.variables(item) == {"A": "b"}
     assert item["pk"] == {"S": f"pool#{name}"}
     assert pool.record_key(name)["pk"] == {"S": "pool"}
