@@ -233,7 +233,7 @@ async def test_what_was_read_before_another_has_claimed_claims_nothing(site: Sit
     assert (await rows.last(OTHER)).task is None
     assert [slot.state for slot in await slots_of(site) if slot.slot == second.slot] == ["free"]
     stale = Launch(task=second.task, at=site.clock(), slot=second.slot, told=False)
-    assert not await rows.tell(WORKER, stale), "its note names another task"
+    assert not await rows.tell(WORKER, stale, variables={}), "its note names another task"
     assert letter_to(site, second) is None
 
 
