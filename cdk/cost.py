@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cdk.settings import AwsSettings
+from cdk.words import ALARMS, METRICS
 
 HOURS = 730.0
 """Hours of a month."""
@@ -185,9 +186,9 @@ def _previews(users: int, settings: AwsSettings, prices: Prices, habits: Habits)
 
 
 def _fixed(settings: AwsSettings, prices: Prices) -> Line:
-    """What is paid without anybody: secrets, 13 alarms, 7 metrics, ten images of 1 GB that share layers."""
+    """What is paid without anybody: secrets, alarms, metrics, ten images of 1 GB that share layers."""
     secrets = 3 + int(settings.github_secret) + int(settings.domain is not None)
-    watched = 13 * prices.alarm + 7 * prices.metric if settings.watch else 0.0
+    watched = ALARMS * prices.alarm + METRICS * prices.metric if settings.watch else 0.0
     dollars = secrets * prices.secret + watched + 2 * prices.image_gb
     return Line(what="Secrets, alarms, images", formula="fixed", dollars=dollars)
 

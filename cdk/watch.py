@@ -1,8 +1,10 @@
 """Who looks when nobody looks: alarms, a dashboard, a budget if chosen.
 
 What only the product knows (work that nobody takes up, dead letters of workers, whose queues have names that
-are not known here) is counted from its log lines; a test compares the words with the code that writes them.
+are not known here) is counted from its log lines; which those are stands in ``words``.
 """
+
+from collections.abc import Mapping
 
 from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_budgets as budgets
@@ -14,6 +16,7 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from cdk import settings as names
+from cdk import words
 from cdk.board import dashboard, fargate
 from cdk.data import Data
 from cdk.dispatcher import Dispatcher
@@ -21,15 +24,8 @@ from cdk.workers import Workers
 
 _SPACE = "Branchline"
 _FIVE = Duration.minutes(5)
-DISPATCHER_WORDS = {
-    "StuckTurns": "worker leaves its work untouched",
-    "GivenUp": "message given up",
-    "DeadLettersKept": "dead letter kept",
-    "RepliesBroken": "reply broken",
-}
-"""Metric: the ``event`` of the dispatcher's log line that is counted."""
-WORKER_WORDS = {"TurnsBroken": "turn_broke", "LeasesLost": "lease_lost", "WorkersBroken": "worker_broke"}
-"""Metric: the ``action`` of the worker's."""
+OLD_SECONDS = 3600
+"""How long somebody may wait for a worker to begin before an operator is told."""
 
 
 class Watch(Stack):
@@ -49,18 +45,21 @@ class Watch(Stack):
         self.settings = settings
         self.topic = self._topic()
         seen = {
-            **self._counted(dispatcher.logs, DISPATCHER_WORDS, field="event"),
-            **self._counted(workers.logs, WORKER_WORDS, field="action"),
+            **self._counted(dispatcher.logs, words.OF_DISPATCHER),
+            **self._counted(workers.logs, words.OF_WORKERS),
         }
         self.alarms = [
             *self._of_replies(data),
             *self._of_words(seen),
+            *self._of_sweep(seen),
             *self._of_dispatcher(dispatcher),
             self._of_cost(),
         ]
         for alarm in self.alarms:
             alarm.add_alarm_action(actions.SnsAction(self.topic))
-        dashboard(self, alarms=self.alarms, seen=seen, data=data, dispatcher=dispatcher)
+        usual = (words.SWEEPS, words.OLDEST)
+        wrong = {name: metric for name, metric in seen.items() if name not in usual}
+        dashboard(self, alarms=self.alarms, seen=wrong, data=data, dispatcher=dispatcher)
         if settings.budget_dollars is not None:
             self._budget(settings.budget_dollars)
         CfnOutput(self, "Topic", value=self.topic.topic_arn)
@@ -90,20 +89,21 @@ class Watch(Stack):
         return topic
 
     def _counted(
-        self, group: logs.LogGroup, words: dict[str, str], *, field: str
+        self, group: logs.LogGroup, counted: Mapping[str, words.Counted]
     ) -> dict[str, cloudwatch.Metric]:
         found = {}
-        for name, word in words.items():
+        for name, lines in counted.items():
             made = logs.MetricFilter(
                 self,
                 name,
                 log_group=group,
                 metric_namespace=_SPACE,
                 metric_name=name,
-                metric_value="1",
-                filter_pattern=logs.FilterPattern.string_value(f"$.{field}", "=", word),
+                metric_value=lines.value,
+                filter_pattern=logs.FilterPattern.literal(lines.pattern),
             )
-            found[name] = made.metric(statistic="Sum", period=_FIVE)
+            statistic = "Sum" if lines.value == "1" else "Maximum"
+            found[name] = made.metric(statistic=statistic, period=_FIVE)
         return found
 
     def _of_replies(self, data: Data) -> list[cloudwatch.Alarm]:
@@ -119,15 +119,38 @@ class Watch(Stack):
         ]
 
     def _of_words(self, seen: dict[str, cloudwatch.Metric]) -> list[cloudwatch.Alarm]:
-        says = {
-            "StuckTurns": "A worker was started again and again and did not take up its work",
-            "GivenUp": "A message was given up",
-            "DeadLettersKept": "A delivery found no end and nobody can read it",
-            "RepliesBroken": "A reply could not be made",
-            "TurnsBroken": "A turn broke for a reason that nobody foresaw",
-            "WorkersBroken": "A worker broke for a reason that nobody foresaw",
-        }
-        return [self._alarm(f"{n}Seen", seen[n], over=0, says=word) for n, word in says.items()]
+        counted = {**words.OF_DISPATCHER, **words.OF_WORKERS}
+        return [
+            self._alarm(f"{name}Seen", seen[name], over=0, says=lines.says)
+            for name, lines in counted.items()
+            if lines.says is not None
+        ]
+
+    def _of_sweep(self, seen: dict[str, cloudwatch.Metric]) -> list[cloudwatch.Alarm]:
+        """What the sweep says of itself: it logs a fault and goes on, so no error of the Lambda's shows it,
+        and replies are calls of the same function."""
+        return [
+            self._alarm(
+                "SweepFails", seen[words.SWEEP_BROKEN], over=2, says="The sweep finds faults", periods=2
+            ),
+            self._alarm(
+                "SweepStands",
+                seen[words.SWEEPS],
+                over=1,
+                says="The sweep has not come to its end for ten minutes",
+                periods=2,
+                below=True,
+            ),
+            self._alarm(
+                "OldMessages",
+                seen[words.OLDEST],
+                over=OLD_SECONDS,
+                says="Somebody has waited for an hour for a worker to begin",
+            ),
+            self._alarm(
+                "RepliesFail", seen[words.REPLIES_LATE], over=5, says="Replies cannot be made", periods=2
+            ),
+        ]
 
     def _of_dispatcher(self, dispatcher: Dispatcher) -> list[cloudwatch.Alarm]:
         page, beside = dispatcher.page, dispatcher.beside
@@ -137,18 +160,19 @@ class Watch(Stack):
                 "ErrorRate", failed, over=5, says="More than 5 requests in 5 minutes failed", periods=2
             ),
             self._alarm(
-                "SweepFails", beside.metric_errors(period=_FIVE), over=2, says="Sweep or replies fail"
-            ),
-            self._alarm(
-                "SweepStands",
-                beside.metric_invocations(period=_FIVE),
-                over=1,
-                says="The sweep has not looked for ten minutes",
-                periods=2,
-                below=True,
+                "BesideFails",
+                beside.metric_errors(period=_FIVE),
+                over=2,
+                says="Sweep, starts or replies break off or take too long",
             ),
             self._alarm(
                 "Throttled", page.metric_throttles(period=_FIVE), over=0, says="Requests are refused"
+            ),
+            self._alarm(
+                "BesideThrottled",
+                beside.metric_throttles(period=_FIVE),
+                over=0,
+                says="Sweep, starts or replies are refused",
             ),
         ]
 

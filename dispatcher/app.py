@@ -156,7 +156,9 @@ class _House:
         self.letters = Letters(table=table, queues=queues, contact=contact, wake=wake, endings=endings)
         self.sweep = Sweep(
             table=table,
-            rescue=Rescue(table=table, wake=wake, recorder=recorder, endings=endings),
+            rescue=Rescue(
+                table=table, wake=wake, recorder=recorder, endings=endings, pace=settings.sweep_seconds
+            ),
             letters=self.letters,
             contact=contact,
             people=self.people,

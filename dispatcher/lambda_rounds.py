@@ -9,6 +9,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 import structlog
 
@@ -42,8 +43,13 @@ class Rounds:
         self._promised: dict[_Key, float] = {}
 
     async def sweep(self) -> None:
-        """Look once at every worker. What goes wrong is logged, and the next round looks again."""
-        await self._sweep.once()
+        """Look once at every worker. What goes wrong is logged, and the next round looks again.
+
+        The line at the end is counted (``cdk/words.py``): without it nobody looks, and its number of seconds
+        says how long somebody has waited for a worker to begin."""
+        if await self._sweep.once():
+            oldest, now = self._sweep.oldest, datetime.now(UTC)
+            _log.info("swept", oldest_seconds=max(int((now - oldest).total_seconds()), 0) if oldest else 0)
 
     async def start(self, worker: WorkerId) -> None:
         """Start a worker that has work and does not run. What goes wrong is logged."""

@@ -9,6 +9,7 @@ never sent needs nothing from here. What is told to threads about it is in ``Res
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 import structlog
 
@@ -64,14 +65,23 @@ class Sweep:
             await self.once()
             await asyncio.sleep(self._seconds if self._prepared else min(self._seconds, 2.0))
 
-    async def once(self) -> None:
-        """One look at everything. Raises nothing: a fault is logged, and the next look comes."""
-        if await self.prepare():
-            await self._guarded(self._look_at_all)
-            if self._unshown is not None:
-                await self._guarded(self._unshown.ring_all)
-            if self._pool is not None:
-                await self._guarded(self._care_for_pool)
+    async def once(self) -> bool:
+        """One look at everything; whether it came to its end. Raises nothing: a fault is logged, and the next
+        look comes."""
+        self._rescue.begin()
+        if not await self.prepare():
+            return False
+        done = await self._guarded(self._look_at_all)
+        if self._unshown is not None:
+            done = await self._guarded(self._unshown.ring_all) and done
+        if self._pool is not None:
+            await self._guarded(self._care_for_pool)
+        return done
+
+    @property
+    def oldest(self) -> datetime | None:
+        """When the message was received that had waited longest at the last look."""
+        return self._rescue.oldest
 
     async def start(self, worker: WorkerId) -> None:
         """Start one worker if it has work; it counts as no look. Raises nothing: the next look comes."""
@@ -88,13 +98,15 @@ class Sweep:
         async with asyncio.timeout(_POOL_SECONDS):
             await self._pool.care()
 
-    async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def _guarded(self, step: Callable[[], Awaitable[None]]) -> bool:
         try:
             await step()
+            return True
         except DispatcherError as error:
             _log.warning("sweep not finished", problem=str(error), cause=repr(error.__cause__))
         except Exception:
             _log.exception("sweep failed")
+        return False
 
     async def _prepare(self) -> None:
         await self._table.ensure()

@@ -20,8 +20,12 @@ REDRIVES = 3
 """How often a dead letter is rung again before its message is given up."""
 WAKES_AT_ONCE = 5
 """How often in a row a worker is started at the next look although nothing came of it."""
+REFUSALS = 3
+"""How often in a row a start may be refused before threads and operators are told."""
 LOOKS = 1440
-"""After so many looks at untouched work that nobody works on it is given up: a day of minutes."""
+"""After so many looks that count at untouched work that nobody works on it is given up: a day of minutes."""
+_HURRY = 0.75
+"""A look that comes sooner than this share of the pace does not count: a clock is not exact."""
 _SELDOM = 60
 _SEQUENCES = 10**12
 _SHOWN = 120
@@ -130,6 +134,11 @@ def wakes(looks: int) -> bool:
     if looks <= WAKES_AT_ONCE:
         return True
     return looks < LOOKS and (looks & (looks - 1) == 0 or looks % _SELDOM == 0)
+
+
+def counts(*, untouched: bool, seconds: float, pace: float) -> bool:
+    """Whether a look counts, and does anything, so many seconds after the last one that did."""
+    return not untouched or not 0 <= seconds < pace * _HURRY
 
 
 def next_looks(*, before: int, untouched: bool) -> int:

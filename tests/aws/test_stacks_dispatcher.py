@@ -1,11 +1,11 @@
 """What matters about the dispatcher's stack and those that look on, asked of the templates."""
 
-import re
 from typing import Any
 
 import pytest
 
 from cdk import settings as names
+from cdk import words
 from contracts.names import dead_letters, queue
 from contracts.places import REPLIES_DEAD, REPLIES_QUEUE
 from contracts.words import WorkerId
@@ -123,12 +123,24 @@ def test_the_queues_are_those_that_the_product_rings(plain: Assembly) -> None:
 
 def test_what_is_counted_in_the_logs_is_written_by_the_product(plain: Assembly) -> None:
     written = {f: "".join(p.read_text() for p in (ROOT / f).glob("*.py")) for f in ("dispatcher", "worker")}
-    filters = plain.of("Logs::MetricFilter")
-    assert len(filters) == 7
-    for found in filters:
-        field, word = re.fullmatch(r'\{ \$\.(\w+) = "(.*)" \}', found["FilterPattern"]).groups()  # type: ignore[union-attr]
-        folder = {"event": "dispatcher", "action": "worker"}[field]
-        assert f'"{word}"' in written[folder], word
+    filters = {f["MetricTransformations"][0]["MetricName"]: f for f in plain.of("Logs::MetricFilter")}
+    assert len(filters) == words.METRICS
+    for name, counted in {**words.OF_DISPATCHER, **words.OF_WORKERS}.items():
+        found = filters[name]
+        assert found["FilterPattern"] == counted.pattern
+        assert found["MetricTransformations"][0]["MetricValue"] == counted.value
+        folder = {"event": "dispatcher", "action": "worker"}[counted.field]
+        for word in counted.words:
+            assert f'"{word}"' in written[folder], word
+
+
+def test_each_thing_that_is_counted_has_an_alarm_or_is_shown(plain: Assembly) -> None:
+    alarms = {a.get("MetricName"): a for a in plain.of("CloudWatch::Alarm")}
+    counted = {**words.OF_DISPATCHER, **words.OF_WORKERS}
+    assert counted.keys() - alarms.keys() == {"LeasesLost"}, "which means nothing by itself"
+    stands = alarms[words.SWEEPS]
+    assert (stands["ComparisonOperator"], stands["TreatMissingData"]) == ("LessThanThreshold", "breaching")
+    assert (alarms[words.OLDEST]["Statistic"], alarms[words.OLDEST]["Threshold"]) == ("Maximum", 3600)
 
 
 # ---------------------------------------------------------------- who looks
@@ -136,7 +148,7 @@ def test_what_is_counted_in_the_logs_is_written_by_the_product(plain: Assembly) 
 
 def test_every_alarm_tells_somebody(either: Assembly) -> None:
     alarms: list[dict[str, Any]] = either.of("CloudWatch::Alarm")
-    assert len(alarms) == 13
+    assert len(alarms) == words.ALARMS
     assert all(a["AlarmActions"] and a["AlarmDescription"] for a in alarms)
 
 

@@ -19,6 +19,7 @@ from dispatcher.verdicts import (
     Standing,
     Verdict,
     by_hand,
+    counts,
     excerpt,
     next_looks,
     place,
@@ -134,3 +135,10 @@ def test_a_worker_is_started_often_at_first_then_seldom_and_at_last_not_at_all()
     assert max(started) < LOOKS
     assert max(b - a for a, b in pairwise(started)) <= 60
     assert next_looks(before=looks, untouched=False) == 1
+
+
+def test_a_look_that_comes_too_soon_counts_only_when_something_has_changed() -> None:
+    assert not counts(untouched=True, seconds=10, pace=60)
+    assert counts(untouched=False, seconds=10, pace=60)
+    assert counts(untouched=True, seconds=59, pace=60), "a schedule is not exact"
+    assert counts(untouched=True, seconds=-10, pace=60), "a clock that was put back stops nothing"
