@@ -47,6 +47,7 @@ class Habits:
     messages_a_day: float = 20
     worker_hours_a_day: float = 4  # at work, and idle until it leaves
     page_hours_a_day: float = 2  # an open page follows a thread
+    streams_left_an_hour: float = 10  # another thread was opened, the page was closed or lost its network
     requests_a_message: float = 15
     request_seconds: float = 0.15
     writes_a_message: float = 700  # 100 batches of events, three items each, twice for the transaction
@@ -120,9 +121,15 @@ def _requests(users: int, settings: AwsSettings, prices: Prices, habits: Habits)
 
 
 def _streams(users: int, settings: AwsSettings, prices: Prices, habits: Habits) -> Line:
+    """A Lambda is not told that its reader has gone: what is left of its time, half of it on average, is paid
+    for as well; and each stream that ends is a request or two more."""
     hours = users * habits.days * habits.page_hours_a_day
-    dollars = hours * 3600 * settings.lambda_memory / 1024 * prices.lambda_gb_second
-    return Line(what="Open pages (Lambda)", formula="users x days x page hours x GB", dollars=dollars)
+    left = habits.streams_left_an_hour * settings.stream_seconds / 2
+    streams = hours * (habits.streams_left_an_hour + 2 * 3600 / settings.stream_seconds)
+    seconds = hours * (3600 + left) * settings.lambda_memory / 1024
+    dollars = seconds * prices.lambda_gb_second + streams * prices.lambda_million / _MILLION
+    formula = "users x days x page hours x (3600 s + streams left x half a stream) x GB"
+    return Line(what="Open pages (Lambda)", formula=formula, dollars=dollars)
 
 
 def _sweep(users: int, settings: AwsSettings, prices: Prices, habits: Habits) -> Line:

@@ -1,7 +1,8 @@
 """The dispatcher: two Lambdas of one asset, their one role, and what calls them.
 
 Two, because SQS refuses a function that may run longer than a message stays hidden (60 s, as the product sets
-it), while an answer that streams events runs for minutes; and streams cannot use up what the sweep needs.
+it), while an answer that streams events runs longer. Streams could use up the account's pool of Lambdas, so
+the sweep has some of its own.
 """
 
 from dataclasses import dataclass
@@ -87,7 +88,13 @@ class Dispatcher(Stack):
             seconds=settings.stream_seconds,
             most=settings.reserved_concurrency,
         )
-        self.beside = self._function("Beside", what="Sweeps and posts replies", seconds=BESIDE_SECONDS)
+        self.beside = self._function(
+            "Beside",
+            what="Sweeps and posts replies",
+            seconds=BESIDE_SECONDS,
+            # Both draw on the account's pool otherwise, and open pages could use it up.
+            most=settings.beside_concurrency or None,
+        )
         self.url = self.page.add_function_url(
             # Who asks is found out by the application: browsers and chats sign nothing with IAM.
             auth_type=lambda_.FunctionUrlAuthType.NONE,

@@ -126,15 +126,21 @@ class AwsSettings(BaseSettings):
         default=1024, ge=256, le=10240, description="Memory of the dispatcher in MB; CPU comes with it."
     )
     stream_seconds: int = Field(
-        default=300,
+        default=60,
         ge=30,
         le=900,
-        description="Longest answer of the dispatcher, and so of a stream of events.",
+        description="Longest answer of the dispatcher, and so of a stream of events: one that nobody reads"
+        " any more is paid for until then.",
     )
     reserved_concurrency: int | None = Field(
         default=None,
         ge=1,
         description="Most answers at once; others are refused. Without it the account's limit.",
+    )
+    beside_concurrency: int = Field(
+        default=10,
+        ge=0,
+        description="Lambdas kept for sweep, starts and replies, whatever else goes on; 0 keeps none.",
     )
     log_days: Literal[1, 3, 7, 14, 30, 60, 90, 180, 365] = Field(
         default=30, description="Days logs are kept."

@@ -26,6 +26,8 @@ _NO_CREDENTIALS = (
     " and try again."
 )
 _NO_REGION = "there is no AWS region: set AWS_REGION, such as eu-central-1, and try again."
+_UNRESERVED = 100
+"""Lambda refuses a reservation that leaves fewer to functions without one."""
 _GONE = {"ResourceNotFoundException", "ParameterNotFound", "ValidationError", "RepositoryNotFoundException"}
 _GONE |= {"ImageNotFoundException", "ClusterNotFoundException", "NoSuchEntity", "NoSuchEntityException"}
 
@@ -97,6 +99,21 @@ class Cloud:
                 await formation.delete_stack(StackName=stack)
                 waiter = formation.get_waiter("stack_delete_complete")
                 await waiter.wait(StackName=stack, WaiterConfig={"Delay": 5, "MaxAttempts": 240})
+
+    async def spare_lambdas(self, function: str) -> int | None:
+        """How many Lambdas could be kept for this function, with those that are: AWS leaves 100 to all
+        others. None for somebody who may not ask."""
+        async with self._client("lambda") as functions:
+            limit: dict[str, Any] = {}
+            try:
+                limit = (await functions.get_account_settings())["AccountLimit"]
+                ours = await functions.get_function_concurrency(FunctionName=function)
+            except ClientError as error:
+                if not limit or error.response.get("Error", {}).get("Code") not in _GONE:
+                    return None
+                ours = {}
+        unreserved = int(limit["UnreservedConcurrentExecutions"])
+        return max(unreserved + int(ours.get("ReservedConcurrentExecutions", 0)) - _UNRESERVED, 0)
 
     # ------------------------------------------------------------ secrets
 

@@ -42,6 +42,8 @@ class Place:
     has_key: bool = False
     has_token: bool = False
     has_edge: bool = False
+    spare: int | None = None
+    """Lambdas that can be kept for one function; None where nobody has asked."""
 
     @property
     def registry(self) -> str:
@@ -65,6 +67,7 @@ async def look(cloud: Cloud, *, tag: str, bootstrap: bool) -> Place:
         has_key=await cloud.is_filled(names.MODEL_SECRET),
         has_token=await cloud.is_filled(names.GITHUB_SECRET),
         has_edge=await cloud.has_stack(EDGE),
+        spare=await cloud.spare_lambdas(names.BESIDE),
     )
 
 
@@ -96,11 +99,23 @@ class Deployment:
         """The image's whole name."""
         return f"{self.place.registry}/{names.REPOSITORY}:{self.tag}"
 
+    @property
+    def _no_room(self) -> bool:
+        """Whether AWS would refuse what is to be kept for the sweep."""
+        return self.place.spare is not None and self.place.spare < self.settings.beside_concurrency
+
     def announce(self, say: Say) -> None:
         """What is about to happen, and what it costs."""
         still = next(line for line in cost.bill(1, settings=self.settings) if line.formula == "fixed")
         hour = cost.worker_hour(self.settings, cost.Prices())
         say(f"account {self.place.account}, region {self.place.region}")
+        if self._no_room:
+            say(
+                "note: this account may run too few Lambdas at once to keep"
+                f" {self.settings.beside_concurrency} for sweep and replies, so many open pages can hold those"
+                " up; ask AWS for a higher quota (Service Quotas, Lambda, concurrent executions), then deploy"
+                " again"
+            )
         say(f"about ${still.dollars:.2f} a month, and ${hour:.3f} an hour for each worker (docs/aws.md)")
 
     def steps(self) -> list[Step]:
@@ -170,7 +185,8 @@ class Deployment:
             self.tag,
         )
         argv = (self.tools.cdk_python, "-m", "cdk.app", "--out", str(self.home / "cdk.out"), *what)
-        return Step(says="write the stacks", argv=argv, env=self.tools.env)
+        keep_none = {"BRANCHLINE_AWS_BESIDE_CONCURRENCY": "0"} if self._no_room else {}
+        return Step(says="write the stacks", argv=argv, env={**self.tools.env, **keep_none})
 
     def _cdk(self, says: str, *stacks: str) -> Step:
         fixed = ("--app", str(self.home / "cdk.out"), "--require-approval", "never", "--no-notices")

@@ -43,7 +43,8 @@ def test_answers_are_streamed_and_the_url_may_be_called(plain: Assembly) -> None
 def test_what_reads_the_replies_ends_before_they_are_shown_to_others(plain: Assembly) -> None:
     source = plain["Dispatcher"].one("Lambda::EventSourceMapping")
     assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    (beside,) = [f for f in plain["Dispatcher"].of("Lambda::Function") if f["Timeout"] != 300]
+    functions = {f["FunctionName"]: f for f in plain["Dispatcher"].of("Lambda::Function")}
+    beside = functions[names.BESIDE]
     assert beside["Timeout"] < rings.VISIBILITY_SECONDS
     assert "Beside" in text(source["FunctionName"])
 
@@ -76,6 +77,16 @@ def test_the_dispatcher_is_told_what_the_launcher_needs(plain: Assembly, full: A
                 "BRANCHLINE_REPLIES_QUEUE",
             } <= told.keys()
             assert ("BRANCHLINE_CONFIG" in told) == (assembly is full)
+
+
+def test_some_lambdas_are_kept_for_the_sweep_whatever_open_pages_do(plain: Assembly) -> None:
+    functions = {f["FunctionName"]: f for f in plain["Dispatcher"].of("Lambda::Function")}
+    source = plain["Dispatcher"].one("Lambda::EventSourceMapping")
+    most_replies = source["ScalingConfig"]["MaximumConcurrency"]
+    assert functions[names.BESIDE]["ReservedConcurrentExecutions"] >= most_replies + 2
+    page = functions["branchline-page"]
+    assert "ReservedConcurrentExecutions" not in page
+    assert page["Timeout"] <= 60, "a stream that nobody reads any more is paid for until then"
 
 
 def test_workers_are_started_beside_and_told_where_tokens_are(plain: Assembly, full: Assembly) -> None:

@@ -39,11 +39,12 @@ FEW = Habits(
     months_kept=2,
     log_megabytes_an_hour=100,
     sweep_seconds_a_worker=0.1,
+    streams_left_an_hour=6,
 )
 BY_HAND = {
     "Workers (Fargate)": 10 * (0.5 * 2 + 1 * 4 + 0.5),
     "Requests (Lambda)": 12 * 4 * 0.5 * 0.01 + 12 * 1,
-    "Open pages (Lambda)": 2 * 3600 * 0.5 * 0.01,
+    "Open pages (Lambda)": 2 * (3600 + 6 * 30) * 0.5 * 0.01 + 2 * (6 + 120) * 1,
     "Sweep (Lambda, DynamoDB, SQS)": 43_800 * 0.3 * 0.5 * 0.01 + 43_800 * 2,
     "Records (DynamoDB)": (6 * 20 + 10 * 720) * 2 + (6 * 20 + 10 * 720 + 2 * 7200) * 1 + 6 * 0.5 * 2 * 3,
     "Queues (SQS)": 10 * 180 + 6 * 10 + 730 * 180 * 5,
