@@ -10,7 +10,6 @@ from aws_cdk import aws_iam as iam
 
 from cdk import settings as names
 from contracts.names import USER_SECRETS
-from contracts.pool import ROLE_PATTERN
 
 PARTITIONS = ("worker#*", "thread#*", "id#*", "upload#*", "directory#*", "place#*", "unshown")
 """Keys of the table that begin like this hold what workers work on (``docs/decisions/records.md``)."""
@@ -67,12 +66,6 @@ def worker_roles(stack: Stack) -> str:
     """The ARN pattern of the roles that the dispatcher makes for workers."""
     path = names.WORKER_ROLES.strip("/")
     return stack.format_arn(service="iam", region="", resource="role", resource_name=f"{path}/*")
-
-
-def slot_roles(stack: Stack) -> str:
-    """The ARN pattern of those among them that are slots' of the warm pool."""
-    path = names.WORKER_ROLES.strip("/")
-    return stack.format_arn(service="iam", region="", resource="role", resource_name=f"{path}/{ROLE_PATTERN}")
 
 
 def _records(

@@ -6,7 +6,7 @@ from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_iam as iam
 
 from cdk import settings as names
-from cdk.boundary import RECORDS, slot_roles, worker_roles
+from cdk.boundary import RECORDS, worker_roles
 from cdk.data import Data
 from cdk.workers import Workers
 
@@ -95,13 +95,12 @@ def _roles(stack: Stack, workers: Workers) -> list[iam.PolicyStatement]:
             resources=[ours],
             conditions=walled,
         ),
-        iam.PolicyStatement(sid="LookAtRoles", actions=["iam:GetRole", "iam:TagRole"], resources=[ours]),
-        # A slot's role goes with the slot, and once it is a worker's it reads letters no more.
         iam.PolicyStatement(
-            sid="RemoveRolesOfSlots",
+            sid="RemoveRolesThatNobodyUses",
             actions=["iam:DeleteRole", "iam:DeleteRolePolicy"],
-            resources=[slot_roles(stack)],
+            resources=[ours],
         ),
+        iam.PolicyStatement(sid="LookAtRoles", actions=["iam:GetRole", "iam:TagRole"], resources=[ours]),
         iam.PolicyStatement(
             sid="GiveRolesToTasks", actions=["iam:PassRole"], resources=[ours, execution], conditions=to_ecs
         ),

@@ -18,8 +18,6 @@ POOL = "pool"
 """Partition of all slots' records, one item each (``sk`` is the slot)."""
 ROUND = "#round"
 """Sort key beside them, before all slots: how often slots were added."""
-ROLE_PATTERN = "slot_*"
-"""What the names of all slots' roles match, and of nobody else's."""
 VARIABLE = "BRANCHLINE_SLOT"
 """The environment variable that tells a slot its name."""
 

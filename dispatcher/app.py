@@ -162,6 +162,7 @@ class _House:
             letters=self.letters,
             contact=contact,
             people=self.people,
+            tidy=launcher.tidy if isinstance(launcher, EcsLauncher) else None,
             unshown=Unshown(places=self.places, rings=rings) if rings else None,
             pool=launcher.pool if isinstance(launcher, EcsLauncher) else None,
             settings=settings,

@@ -13,6 +13,7 @@ Whatever goes wrong is Unavailable with one line in the log: the message is dura
 """
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -41,6 +42,9 @@ _UNSEEN_SECONDS = 60.0
 _LONGEST_SECONDS = 20.0
 _STARTS = 3
 _LOOKS = 3
+_ROLE_SECONDS = 30 * 24 * 3600.0
+_TIDIED = 3
+"""Workers whose role is asked about in one sweep: each day some 4,000."""
 _UNSEEN_ROLE = "unable to assume the role"
 
 
@@ -81,6 +85,16 @@ class EcsLauncher:
         """Whether the worker has a task that is neither stopping nor stopped. Raises Unavailable."""
         async with _translated(worker_id, what="not looked at"):
             return await self._is_there(worker_id, *await self._look(worker_id))
+
+    async def tidy(self, workers: Sequence[WorkerId]) -> None:
+        """Look at a few of all workers, by chance, and remove the roles of those that have not run for a
+        month: IAM has room for 1,000 in an account. The next start makes them again. Raises Unavailable."""
+        long_ago = self._now() - _ROLE_SECONDS
+        for worker in random.sample(workers, min(len(workers), _TIDIED)):
+            async with _translated(worker, what="not tidied up"):
+                last, tasks = await self._look(worker)  # the note goes after a month as well
+                if last.at < long_ago and not await self._is_there(worker, last, tasks):
+                    await self._roles.remove(worker, before=long_ago)
 
     # ------------------------------------------------------------ what there is
 

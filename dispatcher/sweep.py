@@ -8,7 +8,8 @@ never sent needs nothing from here. What is told to threads about it is in ``Res
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 import structlog
@@ -32,7 +33,7 @@ _POOL_SECONDS = 30.0
 
 
 class Sweep:
-    """Looks at every worker ever contacted."""
+    """Looks at every worker ever contacted. ``tidy``: removes what is left of those that are not used."""
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Sweep:
         people: People,
         unshown: Unshown | None = None,
         pool: Pool | None = None,
+        tidy: Callable[[Sequence[WorkerId]], Awaitable[None]] | None = None,
         settings: Settings,
     ) -> None:
         self._table = table
@@ -53,6 +55,7 @@ class Sweep:
         self._people = people
         self._unshown = unshown
         self._pool = pool
+        self._tidy = tidy
         self._fleet = settings.fleet
         self._user = settings.user
         self._projects = settings.projects
@@ -129,7 +132,11 @@ class Sweep:
             async with turn:
                 await self._look(worker)
 
-        await asyncio.gather(*(look(worker) for worker in await self._table.workers()))
+        workers = await self._table.workers()
+        await asyncio.gather(*(look(worker) for worker in workers))
+        if self._tidy is not None:
+            with suppress(DispatcherError):  # it is logged, and nobody waits for it
+                await self._tidy(workers)
 
     async def _look(self, worker: WorkerId) -> None:
         """One worker's fault keeps no other from being looked at, nor its letters from its records."""

@@ -99,6 +99,23 @@ class WorkerRoles:
         _log.info("role made", role=role)
         return True
 
+    async def remove(self, worker: WorkerId, *, before: float) -> bool:
+        """Remove the role if there is one that was made before then (Unix time); whether that was done. It is
+        made again when it is needed. Raises what boto raises."""
+        name, missing = names.short(worker), self._client.exceptions.NoSuchEntityException
+        try:
+            role = (await self._client.get_role(RoleName=name))["Role"]
+            if role["CreateDate"].timestamp() >= before:
+                return False
+            self.forget(worker)
+            with suppress(missing):
+                await self._client.delete_role_policy(RoleName=name, PolicyName=_POLICY)
+            await self._client.delete_role(RoleName=name)
+        except missing:
+            return False
+        _log.info("role removed", worker_id=worker)
+        return True
+
     def forget(self, worker: WorkerId) -> None:
         """Look again before the next start: somebody has said that the role is of no use."""
         self._done.discard(worker)

@@ -5,10 +5,9 @@ import re
 import pytest
 
 from cdk import settings as names
-from contracts.names import USER_SECRETS, short
+from contracts.names import USER_SECRETS
 from contracts.pool import Slot, letter_pk
 from contracts.records import TTL_ATTRIBUTE
-from contracts.words import WorkerId
 from tests.aws.assembly import SECONDS, Assembly, Resource, Template, text
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS)]
@@ -131,15 +130,9 @@ def test_a_role_of_a_worker_can_only_be_made_behind_the_wall(plain: Assembly) ->
     assert not {a for a in everything if re.search("Boundary|AttachRole|UpdateAssume|Version", a)}
 
 
-def test_a_role_that_is_removed_is_a_slots(plain: Assembly) -> None:
-    removed = [s for s in plain["Dispatcher"].statements() if any("iam:Delete" in a for a in s["Action"])]
-    (statement_,) = removed
-    assert set(statement_["Action"]) == {"iam:DeleteRole", "iam:DeleteRolePolicy"}
-    (pattern,) = statement_["Resource"]
-    name = re.compile(pattern.rpartition("/")[2].replace("*", ".*"))
-    assert name.fullmatch("slot_0123456789abcdef")
-    for worker in ("slot_-x-y", "slot-x-y", "s-lot_-x", "acme-slot_5f-ada"):
-        assert not name.fullmatch(short(WorkerId(worker))), worker
+def test_roles_are_removed_below_the_workers_path_alone(plain: Assembly) -> None:
+    gone = statement(plain["Dispatcher"], "RemoveRolesThatNobodyUses")
+    assert [r.rpartition(":role/")[2] for r in gone["Resource"]] == ["branchline/worker/*"]
 
 
 def test_behind_the_wall_a_letter_can_be_read_and_nothing_else_of_the_pool(plain: Assembly) -> None:

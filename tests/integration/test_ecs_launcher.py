@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -281,6 +282,36 @@ async def test_a_role_that_was_removed_by_hand_is_made_again(site: Site) -> None
             await site.launcher.ensure(WORKER)
         assert await site.launcher.ensure(WORKER)
         assert iam.get_role(RoleName=names.short(WORKER))["Role"]
+
+
+async def test_roles_of_workers_that_have_not_run_for_a_month_are_removed_and_made_again(site: Site) -> None:
+    other = WorkerId("acme-my_2dsite-bob")
+    site.clock.seconds = time.time()
+    assert await site.launcher.ensure(WORKER)
+    site.stop()
+    assert await site.launcher.ensure(other)
+    everybody = [WORKER, other, WorkerId("acme-my_2dsite-nobody")]
+    for days, left in ((29, {WORKER, other}), (2, {other})):
+        site.clock.tick(days * 24 * 3600)
+        for _ in range(2):
+            await site.other.tidy(everybody)
+        assert roles(site) == {names.short(worker) for worker in left}, "a role that is in use stays"
+    assert await site.other.ensure(WORKER)
+    assert roles(site) == {names.short(WORKER), names.short(other)}
+
+
+async def test_a_role_whose_start_has_been_refused_ever_since_stays(site: Site) -> None:
+    site.clock.seconds = time.time()
+    site.wire.unplaced = 1
+    with pytest.raises(Unavailable):
+        await site.launcher.ensure(WORKER)
+    await site.launcher.tidy([WORKER])
+    assert roles(site) == {names.short(WORKER)}
+
+
+def roles(site: Site) -> set[str]:
+    with aws_client("iam", url=site.engine.url, account=site.account) as iam:
+        return {role["RoleName"] for role in iam.list_roles(PathPrefix="/branchline/worker/")["Roles"]}
 
 
 async def test_an_engine_that_is_away_is_unavailable(site: Site) -> None:

@@ -90,7 +90,7 @@ class House:
         )
         self.rounds = Rounds(sweep=self.sweep, replies=unused, rings=unused)
 
-    async def minutes(self, count: int) -> list[Line]:
+    async def minutes(self, count: int) -> Sequence[Line]:
         """What is logged in so many rounds."""
         with capture_logs() as lines:
             for _ in range(count):
