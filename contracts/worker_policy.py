@@ -4,7 +4,9 @@ Every key of its partitions holds its id between two ``#`` or at the end (``cont
 holds a ``#``, so a pattern on leading keys walls workers off from each other. An id that IAM would read as a
 pattern is refused. Transactions are allowed or refused by what they do to each item; whether IAM shows a
 condition one item's key or those of all is not documented, so what a worker may do to records of others while
-it removes a deleted thread is written so that both readings allow it. Pure.
+it removes a deleted thread is written so that both readings allow it. It may not read them by that: a
+request that wants back what it deletes is refused. What a transaction gives back of an item whose condition
+failed has no key of IAM's (``docs/decisions/aws.md`` says what is left). Pure.
 """
 
 import re
@@ -79,7 +81,7 @@ def policy(worker: WorkerId, *, account: Account) -> Document:
     return _document(
         _records("Own", (*_READ, *_WRITE), own, account),
         _records("Uploads", _UPLOADS, (*own, uploads), account),
-        _records("RemovedThreads", _FORGET, others, account),
+        _blind(_records("RemovedThreads", _FORGET, others, account)),
         _allow("Deliveries", "sqs", _DELIVERIES, account.arn("sqs", names.queue(worker))),
         _allow("Replies", "sqs", ("SendMessage",), account.arn("sqs", account.replies)),
         _allow("Keys", "secretsmanager", ("GetSecretValue",), own_secrets(worker, account=account)),
@@ -118,6 +120,12 @@ def _records(sid: str, actions: Iterable[str], keys: Iterable[str], account: Acc
         **_allow(sid, "dynamodb", actions, account.arn("dynamodb", f"table/{account.table}")),
         "Condition": condition,
     }
+
+
+def _blind(statement: Document) -> Document:
+    """The same for requests that are not given what they remove: that would be reading it."""
+    nothing = {"StringEqualsIfExists": {"dynamodb:ReturnValues": "NONE"}}
+    return {**statement, "Condition": {**statement["Condition"], **nothing}}
 
 
 def _allow(sid: str, service: str, actions: Iterable[str], resource: str | list[str]) -> Document:

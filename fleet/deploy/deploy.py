@@ -113,8 +113,8 @@ class Deployment:
             say(
                 "note: this account may run too few Lambdas at once to keep"
                 f" {self.settings.beside_concurrency} for sweep and replies, so many open pages can hold"
-                " those up; ask AWS for a higher quota (Service Quotas, Lambda, concurrent executions), then deploy"
-                " again"
+                " those up; ask AWS for a higher quota (Service Quotas, Lambda, concurrent executions), then"
+                " deploy again"
             )
         say(f"about ${still.dollars:.2f} a month, and ${hour:.3f} an hour for each worker (docs/aws.md)")
 

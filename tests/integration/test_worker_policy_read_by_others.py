@@ -20,6 +20,7 @@ from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_doc
 asked = json.load(sys.stdin)
 def decide(case):
     known = {"dynamodb:leadingkeys": case["keys"]} if case["keys"] is not None else {}
+    known |= {"dynamodb:returnvalues": asked["returns"]} if asked["returns"] else {}
     context = EvalContext(
         principal_arn="arn:aws:sts::123456789012:assumed-role/x/y", principal_type="AssumedRole",
         principal_account="123456789012", action=case["action"], resource_arn=case["resource"],
@@ -29,14 +30,19 @@ print(json.dumps([decide(case) for case in asked["cases"]]))
 """
 
 
-def allowed(worker: WorkerId, *cases: tuple[str, str, list[str] | None]) -> list[bool]:
-    """What the evaluator says to (action, resource, leading keys)."""
-    return _said(policy(worker, account=HERE), *cases)
+def allowed(
+    worker: WorkerId, *cases: tuple[str, str, list[str] | None], returns: str | None = None
+) -> list[bool]:
+    """What the evaluator says to (action, resource, leading keys); ``returns``: what is wanted back."""
+    return _said(policy(worker, account=HERE), *cases, returns=returns)
 
 
-def _said(document: dict[str, Any], *cases: tuple[str, str, list[str] | None]) -> list[bool]:
+def _said(
+    document: dict[str, Any], *cases: tuple[str, str, list[str] | None], returns: str | None = None
+) -> list[bool]:
     asked: dict[str, Any] = {
         "policy": json.dumps(document),
+        "returns": returns,
         "cases": [{"action": a, "resource": r, "keys": k} for a, r, k in cases],
     }
     argv = [str(engine_python()), "-c", _READ]
@@ -105,6 +111,16 @@ def test_the_keys_of_its_own_user_and_nobody_elses() -> None:
         assert not any(allowed(mine, (f"secretsmanager:{action}", there, None))), action
     elsewhere = HERE.arn("secretsmanager", f"secret:{own[0]}").replace(HERE.id, "210987654321")
     assert not any(allowed(mine, (read, elsewhere, None)))
+
+
+def test_what_is_removed_of_others_is_not_given_back() -> None:
+    mine = worker("ada")
+    own = records.worker_pk(mine)
+    for pk in ("directory#t1", "place#slack#T/C/1", "unshown"):
+        case = ("dynamodb:DeleteItem", TABLE, [pk])
+        assert allowed(mine, case) == allowed(mine, case, returns="NONE") == [True]
+        assert allowed(mine, case, returns="ALL_OLD") == [False]
+    assert allowed(mine, ("dynamodb:UpdateItem", TABLE, [own]), returns="ALL_NEW") == [True], "its lease"
 
 
 def test_nothing_without_a_key_and_nothing_about_people() -> None:

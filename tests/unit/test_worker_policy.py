@@ -13,6 +13,7 @@ from contracts.words import ClientId, Frontend, ProjectId, ThreadId, UserId, Wor
 from contracts.worker_policy import Account, own_keys, policy, trust
 
 HERE = Account(id="123456789012", region="eu-central-1", table="branchline", replies="branchline-replies")
+_KEYS, _LEADING = "ForAllValues:StringLike", "dynamodb:LeadingKeys"
 CLOSE = st.sampled_from(
     ["a", "a-", "-a", "a*", "a?", "a#", "a_", "A", "aa", "a-b", "b", "*", "?", "#", "a" * 60]
 )
@@ -204,6 +205,16 @@ def test_what_removing_a_thread_needs_is_there_and_no_more() -> None:
         for key in (directory, place, places.UNSHOWN):
             assert not allowed(document, f"dynamodb:{action}", key)
     assert not allowed(document, "dynamodb:PutItem", upload)
+
+
+def test_what_is_removed_of_others_is_not_read_by_that() -> None:
+    document = policy(WorkerId("a-b-c"), account=HERE)
+    shared = [
+        s
+        for s in document["Statement"]
+        if any(k.startswith("directory#") for k in s.get("Condition", {}).get(_KEYS, {}).get(_LEADING, ()))
+    ]
+    assert [s["Condition"]["StringEqualsIfExists"] for s in shared] == [{"dynamodb:ReturnValues": "NONE"}]
 
 
 def test_it_fits_into_a_role_and_is_json() -> None:
