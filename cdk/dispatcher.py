@@ -144,18 +144,12 @@ class Dispatcher(Stack):
 
     def _call_beside(self, data: Data) -> None:
         """Each minute, when a worker has ended, and for each ring; what is missed comes with the minute."""
-        sweep = targets.LambdaFunction(
-            self.beside,
-            event=events.RuleTargetInput.from_object({"branchline": "sweep"}),
-            retry_attempts=0,
-            max_event_age=Duration.minutes(1),
-        )
         events.Rule(
             self,
             "EachMinute",
             description="Looks for work without a worker",
             schedule=events.Schedule.rate(Duration.minutes(1)),
-            targets=[sweep],
+            targets=[self._swept()],
         )
         cluster = self.format_arn(service="ecs", resource="cluster", resource_name=names.CLUSTER)
         events.Rule(
@@ -167,12 +161,21 @@ class Dispatcher(Stack):
                 detail_type=["ECS Task State Change"],
                 detail={"clusterArn": [cluster], "lastStatus": ["STOPPED"]},
             ),
-            targets=[sweep],
+            # Of that worker alone: who has thousands of them has as many ends in a day.
+            targets=[self._swept(started_by=events.EventField.from_path("$.detail.startedBy"))],
         )
         self.beside.add_event_source(
             sources.SqsEventSource(
                 data.replies, batch_size=10, report_batch_item_failures=True, max_concurrency=5
             )
+        )
+
+    def _swept(self, **which: str) -> targets.LambdaFunction:
+        return targets.LambdaFunction(
+            self.beside,
+            event=events.RuleTargetInput.from_object({"branchline": "sweep", **which}),
+            retry_attempts=0,
+            max_event_age=Duration.minutes(1),
         )
 
 

@@ -61,7 +61,7 @@ class Door:
                 return {"batchItemFailures": [{"itemIdentifier": i} for i in again]}
             case lambda_events.Sweep():
                 async with asyncio.timeout(seconds):
-                    await self._rounds.sweep()
+                    await self._rounds.sweep(asked.started_by)
                 return {"done": "sweep"}
             case lambda_events.Start():
                 async with asyncio.timeout(seconds):

@@ -44,7 +44,9 @@ class Replies:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One round of the sweep."""
+    """One round of the sweep, or a look at the one worker of which this is the short name: its task ended."""
+
+    started_by: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,8 @@ def read(event: Event) -> Asked:
     records = event.get("Records")
     if isinstance(records, list) and records and all(_is_rung(r) for r in records):
         return Replies(rung=tuple(_rung(r) for r in records))
+    if event.get(_KEY) == "sweep" and event.get("started_by"):
+        return Sweep(started_by=str(event["started_by"]))
     if event.get(_KEY) == "sweep" or event.get("detail-type") == "Scheduled Event":
         return Sweep()
     if event.get(_KEY) == "start" and isinstance(event.get("worker_id"), str):

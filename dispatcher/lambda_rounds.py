@@ -42,12 +42,15 @@ class Rounds:
         self._sweep, self._replies, self._rings, self._now = sweep, replies, rings, now
         self._promised: dict[_Key, float] = {}
 
-    async def sweep(self) -> None:
-        """Look once at every worker. What goes wrong is logged, and the next round looks again.
+    async def sweep(self, started_by: str | None = None) -> None:
+        """Look once at every worker, or at the one of this short name. What goes wrong is logged, and the
+        next round looks again.
 
         The line at the end is counted (``cdk/words.py``): without it nobody looks, and its number of seconds
         says how long somebody has waited for a worker to begin."""
-        if await self._sweep.once():
+        if started_by is not None:
+            await self._sweep.one(started_by)
+        elif await self._sweep.once():
             oldest, now = self._sweep.oldest, datetime.now(UTC)
             _log.info("swept", oldest_seconds=max(int((now - oldest).total_seconds()), 0) if oldest else 0)
 

@@ -14,6 +14,7 @@ from datetime import datetime
 
 import structlog
 
+from contracts import names
 from contracts.words import WorkerId
 from dispatcher import route
 from dispatcher.contact import Contact
@@ -80,6 +81,17 @@ class Sweep:
         if self._pool is not None:
             await self._guarded(self._care_for_pool)
         return done
+
+    async def one(self, short: str) -> None:
+        """Look at the worker of this short name alone (``names.short``). Raises nothing."""
+
+        async def look() -> None:
+            for worker in await self._table.workers():
+                if names.short(worker) == short:
+                    await self._look(worker)
+
+        if await self.prepare():
+            await self._guarded(look)
 
     @property
     def oldest(self) -> datetime | None:

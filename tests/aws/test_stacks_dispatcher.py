@@ -58,7 +58,14 @@ def test_the_sweep_looks_each_minute_and_when_a_worker_of_this_cluster_has_ended
     plainly = {**ended, "detail": {**ended["detail"], "clusterArn": [f"{cluster}:cluster/{name}"]}}
     assert plainly == worker_ended(cluster=cluster), "the rule that the stand-in for Fargate fires"
     targets = [target for rule in rules for target in rule["Targets"]]
-    assert [target["Input"] for target in targets] == ['{"branchline":"sweep"}'] * 2
+    assert [t["Input"] for t in targets if "Input" in t] == ['{"branchline":"sweep"}']
+    (told,) = [t["InputTransformer"] for t in targets if "InputTransformer" in t]
+    ((name, path),) = told["InputPathsMap"].items()
+    assert path == "$.detail.startedBy"
+    assert told["InputTemplate"].replace(f"<{name}>", "W") in (
+        '{"branchline":"sweep","started_by":W}',
+        '{"branchline":"sweep","started_by":"W"}',
+    )
     assert {"Beside" in text(target["Arn"]) for target in targets} == {True}
 
 

@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cdk import words
-from contracts import records
+from contracts import names, records
 from contracts.places import ReplyPointer
 from contracts.words import ThreadId, WorkerId
 from dispatcher.contact import Contact
@@ -180,6 +180,20 @@ async def test_looks_that_come_soon_after_one_another_count_once(
         lines = await there.minutes(WAKES_AT_ONCE)
         assert counted("StuckTurns", lines) == [1.0]
         assert moody.starts == WAKES_AT_ONCE
+
+
+async def test_the_end_of_a_task_is_a_look_at_that_worker_alone_and_no_round(
+    quiet: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moody = Moody()
+    moody.mood = "starts"
+    async with house(quiet, monkeypatch, moody) as there:
+        with capture_logs() as lines:
+            await there.rounds.sweep(names.short(WorkerId("somebody-else-s")))
+            assert moody.starts == 0
+            await there.rounds.sweep(names.short(WORKER))
+        assert moody.starts == 1
+        assert counted(words.SWEEPS, lines) == [], "a clock that has stopped would not show"
 
 
 async def test_a_sweep_that_stands_or_finds_faults_shows_in_what_is_counted(

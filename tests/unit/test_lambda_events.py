@@ -34,6 +34,13 @@ def test_a_warm_up_is_known() -> None:
     assert lambda_events.read({"branchline": "warm-up"}) == lambda_events.WarmUp()
 
 
+def test_the_end_of_a_task_is_a_look_at_its_worker() -> None:
+    asked = lambda_events.read({"branchline": "sweep", "started_by": "w-1"})
+    assert asked == lambda_events.Sweep(started_by="w-1")
+    for nobody in ("", None):  # a task that somebody started by hand
+        assert lambda_events.read({"branchline": "sweep", "started_by": nobody}) == lambda_events.Sweep()
+
+
 def test_a_worker_to_be_started_is_named() -> None:
     event = {"branchline": "start", "worker_id": "a-b-c"}
     assert lambda_events.read(event) == lambda_events.Start(worker_id=WorkerId("a-b-c"))
