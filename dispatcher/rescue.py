@@ -91,22 +91,25 @@ class Rescue:
         digest = hashlib.sha256(json.dumps(items, sort_keys=True).encode()).hexdigest()
         before = Untouched.model_validate(await self._table.note(worker, _NOTE))
         is_same, at = before.digest == digest, self._now()
-        if not counts(untouched=is_same, seconds=at - before.at, pace=self._pace):
+        is_next = counts(untouched=is_same, seconds=at - before.at, pace=self._pace)
+        if not is_next and not before.refused:  # what could not be started is tried at every look
             return
         after = before.model_copy(
             update={
                 "digest": digest,
-                "at": at,
+                "at": at if is_next else before.at,
                 "looks": next_looks(before=before.looks, untouched=is_same),
                 "told": is_same and before.told,
             }
         )
-        after = await self._act(worker, items, after)
+        after = await self._act(worker, items, after, refusals=before.refused + is_next)
         # Counted last: a look that could not do its part is done again.
         await self._table.write_note(worker, _NOTE, **after.model_dump())
 
-    async def _act(self, worker: WorkerId, items: Sequence[Item], note: Untouched) -> Untouched:
-        """What this look asks for; what is to be noted about it."""
+    async def _act(
+        self, worker: WorkerId, items: Sequence[Item], note: Untouched, *, refusals: int
+    ) -> Untouched:
+        """What this look asks for; what is to be noted about it. ``refusals``: their count with this look."""
         if note.looks > WAKES_AT_ONCE and not note.told:
             _log.error("worker leaves its work untouched", worker_id=worker, starts=WAKES_AT_ONCE)
             await self._tell(worker, _threads(items), reason=_TOLD)
@@ -117,14 +120,16 @@ class Rescue:
             try:
                 await self._wake.start(worker, thread_id=_threads(items)[0])
             except Unavailable:
-                return await self._refused(worker, items, note)
+                return await self._refused(worker, items, note, refused=refusals)
             return note.model_copy(update={"refused": 0, "refusal_told": ()})
         return note
 
-    async def _refused(self, worker: WorkerId, items: Sequence[Item], note: Untouched) -> Untouched:
+    async def _refused(
+        self, worker: WorkerId, items: Sequence[Item], note: Untouched, *, refused: int
+    ) -> Untouched:
         """It was not started, so nothing can be said about what comes of a start: the look does not count
         towards giving up, and the next one tries again. Threads are told once it has lasted."""
-        refused, told = note.refused + 1, note.refusal_told
+        told = note.refusal_told
         if refused >= REFUSALS:
             _log.error("worker cannot be started", worker_id=worker, refusals=refused)
             threads = _threads(items)

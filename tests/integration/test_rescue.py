@@ -166,6 +166,21 @@ async def test_a_start_that_is_refused_for_good_is_told_once_and_counted_for_as_
         assert counted("StartsRefused", await there.minutes(REFUSALS - 1)) == [], "counted anew"
 
 
+async def test_what_could_not_be_started_is_tried_at_the_very_next_look_and_counted_by_the_minute(
+    quiet: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moody = Moody()
+    async with house(quiet, monkeypatch, moody) as there:
+        for _ in range(10):
+            there.clock.tick(1)
+            await there.rounds.sweep()
+        assert (moody.starts, reasons(quiet, "a")) == (10, [])
+        moody.mood = "starts"
+        await there.rounds.sweep()
+        await there.rounds.sweep()
+        assert moody.starts == 11
+
+
 async def test_looks_that_come_soon_after_one_another_count_once(
     quiet: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
