@@ -62,7 +62,9 @@ def deploy(
     deployment = Deployment(
         settings=settings,
         place=place,
-        tools=parts.Tools.named() if plan else parts.find_tools(home=home, node=_node(home)),
+        tools=parts.Tools.named()
+        if plan
+        else parts.find_tools(home=home, node=_node(home), region=place.region),
         cloud=cloud,
         config=config,
         home=home,

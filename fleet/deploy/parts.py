@@ -25,6 +25,7 @@ _IN_IMAGE = (
 )
 _PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
 LAMBDA_PYTHON = "3.13"
+_REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION", "CDK_DEFAULT_REGION")
 SECRETS = (
     "SLACK_SIGNING_SECRET",
     "SLACK_BOT_TOKEN",
@@ -39,7 +40,10 @@ SECRETS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """What does the work: CDK's command, the Python that has it, ours, docker or podman, what builds."""
+    """What does the work: CDK's command, the Python that has it, ours, docker or podman, what builds.
+
+    ``region``: where all of it goes. What else says where (a profile) they find by themselves.
+    """
 
     cdk: str
     cdk_python: str
@@ -47,6 +51,7 @@ class Tools:
     engine: str
     build: str
     path: str
+    region: str = ""
 
     @classmethod
     def named(cls) -> "Tools":
@@ -58,16 +63,18 @@ class Tools:
     @property
     def env(self) -> dict[str, str]:
         """For processes that describe AWS."""
-        return {"PATH": self.path, "CDK_DISABLE_CLI_TELEMETRY": "1", "PYTHONPATH": str(ROOT)}
+        # The stacks fit any region, so CDK takes the one that it is told; each part of it reads another name.
+        told = dict.fromkeys(_REGIONS, self.region) if self.region else {}
+        return {"PATH": self.path, "CDK_DISABLE_CLI_TELEMETRY": "1", "PYTHONPATH": str(ROOT), **told}
 
 
-def find_tools(*, home: Path, node: Path) -> Tools:
+def find_tools(*, home: Path, node: Path, region: str) -> Tools:
     """The tools of this checkout, or those that ``BRANCHLINE_DEPLOY_TOOLS`` names (a JSON object, for tests).
 
     ``node``: a folder with Node.js. Raises Problem for one that is missing.
     """
     if given := os.environ.get("BRANCHLINE_DEPLOY_TOOLS"):
-        return Tools(**json.loads(given))
+        return Tools(**json.loads(given), region=region)
     engine = shutil.which("docker") or shutil.which("podman")
     if engine is None:
         raise Problem(
@@ -80,7 +87,13 @@ def find_tools(*, home: Path, node: Path) -> Tools:
     build = str(ROOT / "scripts" / "build")
     path = f"{node}{os.pathsep}{os.environ.get('PATH', '')}"
     return Tools(
-        cdk=str(cdk), cdk_python=str(python), python=sys.executable, engine=engine, build=build, path=path
+        cdk=str(cdk),
+        cdk_python=str(python),
+        python=sys.executable,
+        engine=engine,
+        build=build,
+        path=path,
+        region=region,
     )
 
 

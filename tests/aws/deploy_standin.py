@@ -4,14 +4,21 @@
 """
 
 import json
+import os
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
+
+REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION", "CDK_DEFAULT_REGION")
+"""Each of which somebody reads: our own, CDK's command, or the stacks."""
 
 
 def main(notes: str, tool: str, *given: str) -> int:
     """Do what the tool would do. ``fail`` as a file beside the notes makes building fail."""
-    said = {"tool": tool, "given": given, "stdin": sys.stdin.read() if "--password-stdin" in given else None}
+    said: dict[str, Any] = {"tool": tool, "given": given}
+    said["stdin"] = sys.stdin.read() if "--password-stdin" in given else None
+    said["regions"] = {name: os.environ.get(name) for name in REGIONS}
     with Path(notes).open("a") as file:
         file.write(json.dumps(said) + "\n")
     if "fleet.asset" in given:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -82,8 +83,11 @@ class Lab:
         return subprocess.run(argv, cwd=self.folder, env=whole, capture_output=True, text=True, timeout=500)
 
     def asked(self, tool: str) -> list[list[str]]:
+        return [said["given"] for said in self.noted(tool)]
+
+    def noted(self, tool: str) -> list[dict[str, Any]]:
         lines = self.notes.read_text().splitlines() if self.notes.exists() else []
-        return [said["given"] for said in map(json.loads, lines) if said["tool"] == tool]
+        return [said for said in map(json.loads, lines) if said["tool"] == tool]
 
     def secret(self, name: str) -> str:
         return str(self.cloud.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
@@ -187,6 +191,17 @@ def test_a_fleet_whose_users_bring_keys_is_deployed_without_one(lab: Lab) -> Non
     assert "the fleet has no key of the model" in done.stdout, done.stderr
     assert "make the rest: network, dispatcher, alarms" in done.stdout
     assert lab.secret(names.MODEL_SECRET) == "made by AWS", "the one in the environment is somebody's own"
+
+
+def test_everything_goes_to_the_one_region_that_was_named(lab: Lab) -> None:
+    named = ("--bootstrap", "--region", "eu-west-1")
+    lab.run("deploy", "--yes", *named, AWS_REGION="us-west-1", AWS_DEFAULT_REGION="us-west-2")
+    asked = [*lab.noted("cdk"), *lab.noted("cdk-python")]
+    assert [said["given"][0] for said in asked] == ["bootstrap", "deploy", "-m"]
+    for said in asked:
+        assert set(said["regions"].values()) == {"eu-west-1"}, said
+    (build,) = lab.asked("build")
+    assert ".dkr.ecr.eu-west-1." in build[build.index("--tag") + 1]
 
 
 def test_a_step_that_fails_ends_it_with_what_to_do(lab: Lab) -> None:

@@ -67,10 +67,10 @@ def test_without_docker_and_podman_it_says_what_to_install(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Problem, match="neither docker nor podman"):
-        parts.find_tools(home=tmp_path, node=tmp_path)
+        parts.find_tools(home=tmp_path, node=tmp_path, region="eu-west-1")
     (tmp_path / "podman").touch(mode=0o755)
     with pytest.raises(Problem, match=r"run \./scripts/deploy instead"):
-        parts.find_tools(home=tmp_path, node=tmp_path)
+        parts.find_tools(home=tmp_path, node=tmp_path, region="eu-west-1")
 
 
 def test_only_what_is_the_dispatchers_goes_into_its_secret() -> None:
