@@ -100,7 +100,7 @@ def destroy(
     )
     if not yes and not typer.confirm(f"Remove {what}?"):
         raise typer.Exit(FAILED)
-    asyncio.run(walk(removal.steps(), cwd=ROOT, say=_say))
+    asyncio.run(walk(removal.steps(_say), cwd=ROOT, say=_say))
     for line in KEPT[2:] if everything else KEPT:
         _say(line)
 

@@ -31,6 +31,12 @@ _UNRESERVED = 100
 _GONE = {"ResourceNotFoundException", "ParameterNotFound", "ValidationError", "RepositoryNotFoundException"}
 _GONE |= {"ImageNotFoundException", "ClusterNotFoundException", "NoSuchEntity", "NoSuchEntityException"}
 
+_LOOKED_AT = 100
+"""Most tasks of one ``DescribeTasks``."""
+_ENDED = ("STOPPED", "DELETED")
+_QUEUES_OF_A_PAGE = 1000
+"""The most; without it SQS gives as many and does not say that there are more."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
@@ -237,10 +243,33 @@ class Cloud:
         found: dict[str, str] = {}
         async with self._client("ecs") as ecs:
             with _translated("about the workers"):
-                for start in range(0, len(tasks), 100):
-                    shown = await ecs.describe_tasks(cluster=names.CLUSTER, tasks=tasks[start : start + 100])
+                for start in range(0, len(tasks), _LOOKED_AT):
+                    shown = await ecs.describe_tasks(
+                        cluster=names.CLUSTER, tasks=tasks[start : start + _LOOKED_AT]
+                    )
                     found |= {task["taskArn"]: _worker_of(task) for task in shown["tasks"]}
         return {task: worker for task, worker in found.items() if worker}
+
+    async def leaving(self) -> list[str]:
+        """The tasks that were told to leave and whose containers are not gone yet.
+
+        A task that was stopped is in no list of those that run, while it still saves its work.
+        """
+        async with self._client("ecs") as ecs:
+            with _translated("about the workers"):
+                pages = ecs.get_paginator("list_tasks").paginate(
+                    cluster=names.CLUSTER, family=names.TASK, desiredStatus="STOPPED"
+                )
+                try:
+                    told = [str(arn) async for page in pages for arn in page["taskArns"]]
+                except ClientError as error:
+                    _false_if_gone(error)
+                    return []
+                looks = [
+                    await ecs.describe_tasks(cluster=names.CLUSTER, tasks=told[start : start + _LOOKED_AT])
+                    for start in range(0, len(told), _LOOKED_AT)
+                ]
+        return [t["taskArn"] for look in looks for t in look["tasks"] if t["lastStatus"] not in _ENDED]
 
     async def stop_task(self, task: str, *, reason: str) -> None:
         """Ask a worker to save its work and leave."""
@@ -264,7 +293,9 @@ class Cloud:
         """Delete all queues of the product; how many there were."""
         async with self._client("sqs") as sqs:
             with _translated("to delete the queues"):
-                pages = sqs.get_paginator("list_queues").paginate(QueueNamePrefix=names.QUEUES)
+                pages = sqs.get_paginator("list_queues").paginate(
+                    QueueNamePrefix=names.QUEUES, PaginationConfig={"PageSize": _QUEUES_OF_A_PAGE}
+                )
                 urls = [url async for page in pages for url in page.get("QueueUrls", [])]
                 for url in urls:
                     await sqs.delete_queue(QueueUrl=url)

@@ -7,7 +7,7 @@ from cdk import settings as names
 from contracts.names import USER_SECRETS
 from fleet.deploy.cloud import Cloud
 from fleet.deploy.deploy import DATA, DISPATCHER, EDGE, WATCH, WORKERS
-from fleet.deploy.steps import Step
+from fleet.deploy.steps import Say, Step
 from fleet.problem import FAILED, Problem
 
 KEPT = (
@@ -23,11 +23,24 @@ _LEAVE_SECONDS = names.STOP_SECONDS + 60.0
 class Removal:
     """The steps. ``everything``: the records as well."""
 
-    def __init__(self, *, cloud: Cloud, everything: bool, leave_seconds: float = _LEAVE_SECONDS) -> None:
-        self.cloud, self.everything, self.leave_seconds = cloud, everything, leave_seconds
+    def __init__(
+        self,
+        *,
+        cloud: Cloud,
+        everything: bool,
+        leave_seconds: float = _LEAVE_SECONDS,
+        look_seconds: float = 2,
+    ) -> None:
+        self.cloud, self.everything = cloud, everything
+        self.leave_seconds, self.look_seconds = leave_seconds, look_seconds
+        self._say: Say = _nobody
 
-    def steps(self) -> list[Step]:
-        """The dispatcher goes first: it would start workers again. Their roles go before their wall."""
+    def steps(self, say: Say | None = None) -> list[Step]:
+        """The dispatcher goes first: it would start workers again. Their roles go before their wall.
+
+        ``say`` hears how a step that takes minutes gets on.
+        """
+        self._say = say or _nobody
         return [
             self._delete(WATCH),
             self._delete(EDGE),
@@ -60,11 +73,14 @@ class Removal:
         tasks = await self.cloud.tasks()
         for task in tasks:
             await self.cloud.stop_task(task, reason="branchline destroy")
-        deadline = time.monotonic() + self.leave_seconds
-        while left := await self.cloud.tasks():
+        deadline, before = time.monotonic() + self.leave_seconds, 0
+        while left := await self.cloud.leaving():
             if time.monotonic() > deadline:
-                raise Problem(f"{len(left)} workers do not leave: look at them in ECS.", code=FAILED)
-            await asyncio.sleep(2)
+                raise Problem(_stay(left), code=FAILED)
+            if len(left) != before:
+                self._say(f"      {len(left)} still save{'s' if len(left) == 1 else ''}")
+            before = len(left)
+            await asyncio.sleep(self.look_seconds)
         return f"{len(tasks)} left" if tasks else "none runs"
 
     async def _roles(self) -> str:
@@ -76,3 +92,12 @@ class Removal:
 
     async def _queues(self) -> str:
         return f"{await self.cloud.delete_queues()} queues"
+
+
+def _stay(left: list[str]) -> str:
+    who = "1 worker does" if len(left) == 1 else f"{len(left)} workers do"
+    return f"{who} not leave ({left[0]}): look at it in ECS, then destroy again."
+
+
+def _nobody(_line: str) -> None:
+    """Who does not listen."""
