@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from cdk.settings import AwsSettings
 from fleet.deploy import parts
+from fleet.deploy.secrecy import refuse_secrets_in, refuse_secrets_of_address
 from fleet.deploy.steps import show, walk
 from fleet.problem import FAILED, USAGE, Problem
 from fleet.settings import CONFIG_NAME, ROOT, config_path, load
@@ -133,13 +134,15 @@ def _check_keys(settings: AwsSettings, place: "Place", keys: dict[str, str]) -> 
 
 def _settings() -> AwsSettings:
     try:
-        return AwsSettings()
+        settings = AwsSettings()
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise Problem(f"the setting aws.{place} is wrong: {first['msg']}.", code=USAGE) from None
     except ValueError as error:
         raise Problem(str(error), code=USAGE) from None
+    refuse_secrets_in(settings)
+    return settings
 
 
 def _config(repo: str | None, *, user: str | None, plan: bool) -> Path:
@@ -148,6 +151,7 @@ def _config(repo: str | None, *, user: str | None, plan: bool) -> Path:
         return found
     if repo is None:
         raise Problem(_NO_CONFIG, code=USAGE)
+    refuse_secrets_of_address(repo)
     folder = load().home / "deploy" if plan else Path.cwd()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / CONFIG_NAME

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contracts.config import FleetConfig
+from fleet.deploy.secrecy import refuse_secrets_of
 from fleet.problem import USAGE, Problem
-from fleet.settings import CONFIG_NAME, ROOT, is_secret, read_toml
+from fleet.settings import CONFIG_NAME, ROOT, read_toml
 
 _IN_IMAGE = (
     "container",
@@ -151,13 +152,7 @@ def first_config(*, repo: str, user: str) -> str:
 def checked_config(path: Path) -> FleetConfig:
     """Projects and users of the file. Raises Problem for one that names nobody or holds a secret."""
     plain = read_toml(path)
-    told = [key for key in plain if is_secret(key)]
-    if told:
-        raise Problem(
-            f"{path} holds {told[0]}, and it is readable where it goes: give it as a variable of this command"
-            " instead, then it is kept in Secrets Manager.",
-            code=USAGE,
-        )
+    refuse_secrets_of(path, plain)
     config = FleetConfig.model_validate(plain)
     if not config.project or not config.user:
         raise Problem(
