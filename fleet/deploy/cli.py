@@ -96,6 +96,7 @@ def destroy(
     if plan:
         show(removal.steps(), say=_say)
         return
+    asyncio.run(removal.announce(_say))
     what = (
         "everything, the records of all threads as well" if everything else "all but records, secrets, images"
     )

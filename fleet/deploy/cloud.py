@@ -7,6 +7,7 @@ business and are read by it. Shows nothing and decides nothing.
 import base64
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -66,6 +67,22 @@ class Cloud:
         async with self._client("sts") as sts:
             with _translated("who you are"):
                 return str((await sts.get_caller_identity())["Account"])
+
+    async def fleet_region(self) -> str | None:
+        """The region of this account's fleet, as the wall around its workers says it; None without one."""
+        async with self._client("sts") as sts, self._client("iam") as iam:
+            with _translated("whether there is a fleet"):
+                _, partition, _, _, account, _ = (await sts.get_caller_identity())["Arn"].split(":", 5)
+                arn = f"arn:{partition}:iam::{account}:policy/{names.BOUNDARY}"
+                try:
+                    version = (await iam.get_policy(PolicyArn=arn))["Policy"]["DefaultVersionId"]
+                    found = await iam.get_policy_version(PolicyArn=arn, VersionId=version)
+                except ClientError as error:
+                    _false_if_gone(error)
+                    return None
+        # Its name is the account's, what it lets workers reach is the region's.
+        named = re.search(r":dynamodb:([a-z0-9-]+):", json.dumps(found["PolicyVersion"]["Document"]))
+        return named[1] if named else None
 
     async def bootstrapped(self) -> bool:
         """Whether CDK can upload here."""

@@ -52,8 +52,16 @@ class Place:
 
 
 async def look(cloud: Cloud, *, tag: str, bootstrap: bool) -> Place:
-    """Ask the account. Raises Problem without credentials or region, or when CDK was never prepared."""
-    account = await cloud.account()
+    """Ask the account. Raises Problem without credentials or region, when the account's fleet is in another
+    region, or when CDK was never prepared."""
+    account, other = await cloud.account(), await cloud.fleet_region()
+    if other not in (None, cloud.region):
+        raise Problem(
+            f"account {account} has its fleet in {other}, and an account has one: the names of its workers'"
+            f" roles are the account's. Use --region {other}, or destroy that one first, or take another"
+            " account.",
+            code=USAGE,
+        )
     if not bootstrap and not await cloud.bootstrapped():
         raise Problem(
             f"CDK was never prepared in account {account}, {cloud.region}: run this once with --bootstrap"

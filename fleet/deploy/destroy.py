@@ -51,6 +51,12 @@ class Removal:
             *(self._all() if self.everything else ()),
         ]
 
+    async def announce(self, say: Say) -> None:
+        """Where it is removed, before anybody says yes. Raises Problem without credentials or region."""
+        say(f"account {await self.cloud.account()}, region {self.cloud.region}")
+        if not any([await self.cloud.has_stack(stack) for stack in (DATA, WORKERS, DISPATCHER)]):
+            say("note: there is no fleet in this region; another one is named with --region")
+
     def _all(self) -> tuple[Step, ...]:
         return (
             Step(says="delete the images", do=self.cloud.delete_images),
@@ -84,6 +90,9 @@ class Removal:
         return f"{len(tasks)} left" if tasks else "none runs"
 
     async def _roles(self) -> str:
+        other = await self.cloud.fleet_region()
+        if other not in (None, self.cloud.region):
+            return f"none: those of this account are of its fleet in {other}"
         return f"{await self.cloud.delete_roles()} roles"
 
     async def _keys(self) -> str:

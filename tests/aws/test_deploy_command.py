@@ -204,6 +204,37 @@ def test_everything_goes_to_the_one_region_that_was_named(lab: Lab) -> None:
     assert ".dkr.ecr.eu-west-1." in build[build.index("--tag") + 1]
 
 
+def test_an_account_has_one_fleet_and_another_region_leaves_its_roles_alone(lab: Lab) -> None:
+    iam = lab.cloud.client("iam")
+    table = f"arn:aws:dynamodb:eu-west-1:{lab.cloud.account}:table/{names.TABLE}"
+    reach = {"Effect": "Allow", "Action": "dynamodb:GetItem", "Resource": table}
+    wall = json.dumps({"Version": "2012-10-17", "Statement": [reach]})
+    iam.create_policy(PolicyName=names.BOUNDARY, PolicyDocument=wall)
+    worker_role(lab)
+    second = lab.run("deploy", "--yes", "--bootstrap")
+    assert (second.returncode, second.stderr.count("\n"), lab.asked("cdk")) == (2, 1, [])
+    assert f"account {lab.cloud.account} has its fleet in eu-west-1" in second.stderr
+    assert "Use --region eu-west-1" in second.stderr
+    elsewhere = lab.run("destroy", "--yes")
+    assert elsewhere.returncode == 0, elsewhere.stderr
+    assert "none: those of this account are of its fleet in eu-west-1" in elsewhere.stdout
+    assert "there is no fleet in this region" in elsewhere.stdout
+    assert [r["RoleName"] for r in iam.list_roles(PathPrefix=names.WORKER_ROLES)["Roles"]] == ["w"]
+
+
+def test_destroy_says_what_it_takes_from_where_before_it_is_told_yes(lab: Lab) -> None:
+    lab.cloud.client("dynamodb").create_table(
+        TableName=names.TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+    )
+    asked = lab.run("destroy", "--everything")
+    assert (asked.returncode, "[1/" in asked.stdout) == (1, False), "nobody has said yes"
+    assert asked.stdout.index(f"account {lab.cloud.account}, region {REGION}") < asked.stdout.index("Remove ")
+    assert lab.cloud.client("dynamodb").list_tables()["TableNames"] == [names.TABLE]
+
+
 def test_a_step_that_fails_ends_it_with_what_to_do(lab: Lab) -> None:
     prepared(lab)
     (lab.folder / "fail").touch()
