@@ -25,6 +25,8 @@ def main(given: Sequence[str] | None = None) -> int:
             tags=tuple(asked.tag or [TAG]),
             platforms=tuple(asked.platform.split(",")) if asked.platform else (),
             arguments=tuple(asked.build_arg),
+            fresh=asked.fresh,
+            pushed=asked.push,
         )
         build(engine, wanted)
         size = engine.run(
@@ -53,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--platform", help="for which platforms, with commas between them: linux/amd64,linux/arm64"
     )
+    parser.add_argument("--fresh", action="store_true", help="fetch base images and packages anew")
     parser.add_argument(
         "--local-base", action="store_true", help="make the base images here, without a registry of images"
     )
