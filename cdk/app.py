@@ -51,7 +51,7 @@ def build(*, settings: AwsSettings, code: Code, image_tag: str, out: Path) -> Ap
             code=code,
         )
     if settings.watch:
-        Watch(app, WATCH, settings=settings, data=data, workers=workers, dispatcher=dispatcher)
+        Watch(app, WATCH, settings=settings, dispatcher=dispatcher)
     Tags.of(app).add("product", "branchline")
     return app
 

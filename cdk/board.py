@@ -7,8 +7,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
 from cdk import settings as names
-from cdk.data import Data
-from cdk.dispatcher import Dispatcher
+from cdk.named import Named
 
 _WIDTH = 8
 _FIVE = Duration.minutes(5)
@@ -19,8 +18,7 @@ def dashboard(
     *,
     alarms: Sequence[cloudwatch.Alarm],
     seen: Mapping[str, cloudwatch.Metric],
-    data: Data,
-    dispatcher: Dispatcher,
+    its: Named,
 ) -> cloudwatch.Dashboard:
     """The dashboard ``Branchline``."""
     board = cloudwatch.Dashboard(scope, "Board", dashboard_name="Branchline")
@@ -30,29 +28,27 @@ def dashboard(
         _graph("Seconds the oldest waits or is worked on", _of_queues("ApproximateAgeOfOldestMessage")),
         _graph(
             "Replies waiting",
-            data.replies.metric_approximate_number_of_messages_visible(period=_FIVE),
-            data.replies_dead.metric_approximate_number_of_messages_visible(period=_FIVE),
+            its.replies.metric_approximate_number_of_messages_visible(period=_FIVE),
+            its.replies_dead.metric_approximate_number_of_messages_visible(period=_FIVE),
         ),
     )
     board.add_widgets(
         _graph("vCPUs of Fargate in this account", fargate()),
         _graph(
             "Reads and writes of the table",
-            data.table.metric_consumed_read_capacity_units(statistic="Sum", period=_FIVE),
-            data.table.metric_consumed_write_capacity_units(statistic="Sum", period=_FIVE),
+            its.table.metric_consumed_read_capacity_units(statistic="Sum", period=_FIVE),
+            its.table.metric_consumed_write_capacity_units(statistic="Sum", period=_FIVE),
         ),
         _graph("What went wrong", *seen.values()),
     )
     board.add_widgets(
-        _graph("Requests", dispatcher.page.metric_invocations(), dispatcher.page.metric_errors()),
+        _graph("Requests", its.page.metric_invocations(), its.page.metric_errors()),
         _graph(
             "Milliseconds of a request (streams of events are long on purpose)",
-            dispatcher.page.metric_duration(statistic="p50"),
-            dispatcher.page.metric_duration(statistic="p99"),
+            its.page.metric_duration(statistic="p50"),
+            its.page.metric_duration(statistic="p99"),
         ),
-        _graph(
-            "Sweep and replies", dispatcher.beside.metric_invocations(), dispatcher.beside.metric_errors()
-        ),
+        _graph("Sweep and replies", its.beside.metric_invocations(), its.beside.metric_errors()),
     )
     return board
 

@@ -194,7 +194,7 @@ def _previews(users: int, settings: AwsSettings, prices: Prices, habits: Habits)
 
 def _fixed(settings: AwsSettings, prices: Prices) -> Line:
     """What is paid without anybody: secrets, alarms, metrics, ten images of 1 GB that share layers."""
-    secrets = 3 + int(settings.github_secret) + int(settings.domain is not None)
+    secrets = 4 + int(settings.domain is not None)
     watched = ALARMS * prices.alarm + METRICS * prices.metric if settings.watch else 0.0
     dollars = secrets * prices.secret + watched + 2 * prices.image_gb
     return Line(what="Secrets, alarms, images", formula="fixed", dollars=dollars)

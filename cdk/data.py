@@ -32,13 +32,10 @@ class Data(Stack):
         self.replies = self._queue("Replies", name=REPLIES_QUEUE, dead=self.replies_dead)
         self.images = self._images()
         self.model = self._secret("Model", name=names.MODEL_SECRET, what="The key of the model")
-        # Whether workers are given it or not: what they refer to cannot go away before they change.
+        # Whether workers are given them or not: what they refer to cannot go away before they change.
         self.export_value(self.model.secret_arn)
-        self.github = (
-            self._secret("GitHub", name=names.GITHUB_SECRET, what="A token of GitHub's")
-            if settings.github_secret
-            else None
-        )
+        self.github = self._secret("GitHub", name=names.GITHUB_SECRET, what="A token of GitHub's")
+        self.export_value(self.github.secret_arn)
         self.dispatcher = self._dispatcher()
         self.operator = self._chance(
             "Operator", name=names.OPERATOR_SECRET, what="Bearer token that may do everything"
@@ -64,7 +61,8 @@ class Data(Stack):
                 point_in_time_recovery_enabled=True
             ),
             deletion_protection=True,
-            removal_policy=RemovalPolicy.RETAIN,
+            # A first creation that fails takes it back; where its protection forbids that, deploy does.
+            removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
         )
 
     def _queue(self, id_: str, *, name: str, dead: sqs.Queue | None) -> sqs.Queue:

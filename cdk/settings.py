@@ -28,7 +28,6 @@ WORKER_ROLES = "/branchline/worker/"
 CLUSTER = "branchline"
 TASK = "branchline-worker"
 CONTAINER = "worker"
-BESIDE = "branchline-beside"
 """The function that sweeps, posts replies and starts workers."""
 REPOSITORY = "branchline-worker"
 BOUNDARY = "branchline-worker-boundary"
@@ -37,6 +36,8 @@ GITHUB_SECRET = "branchline/github"  # noqa: S105
 DISPATCHER_SECRET = "branchline-dispatcher"  # noqa: S105
 OPERATOR_SECRET = "branchline-operator"  # noqa: S105
 EDGE_SECRET = "branchline-edge"  # noqa: S105
+PAGE, BESIDE = "branchline-page", "branchline-beside"
+DISPATCHER_LOGS, WORKER_LOGS = "/branchline/dispatcher", "/branchline/workers"
 PREVIEW_PORT = 4321
 PREVIEW_RIGHTS = {
     "GetItem": ("worker#*", "accounts", "links", "family#*", "token#*", "signin-keys"),

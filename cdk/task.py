@@ -123,7 +123,7 @@ def _secrets(settings: names.AwsSettings, data: Data) -> dict[str, ecs.Secret]:
     found: dict[str, ecs.Secret] = {}
     if settings.own_keys != "required":
         found[settings.model_key] = ecs.Secret.from_secrets_manager(data.model)
-    if data.github is not None:
+    if settings.github_secret:
         found["GITHUB_TOKEN"] = ecs.Secret.from_secrets_manager(data.github)
     return found
 

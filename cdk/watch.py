@@ -18,9 +18,8 @@ from constructs import Construct
 from cdk import settings as names
 from cdk import words
 from cdk.board import dashboard, fargate
-from cdk.data import Data
 from cdk.dispatcher import Dispatcher
-from cdk.workers import Workers
+from cdk.named import Named, named
 
 _SPACE = "Branchline"
 _FIVE = Duration.minutes(5)
@@ -37,29 +36,29 @@ class Watch(Stack):
         name: str,
         *,
         settings: names.AwsSettings,
-        data: Data,
-        workers: Workers,
         dispatcher: Dispatcher,
     ) -> None:
         super().__init__(scope, name, description="Branchline: alarms, dashboard, budget")
-        self.settings = settings
+        # What is looked at has to be there first; nothing of it is referred to.
+        self.add_dependency(dispatcher)
+        self.settings, its = settings, named(self)
         self.topic = self._topic()
         seen = {
-            **self._counted(dispatcher.logs, words.OF_DISPATCHER),
-            **self._counted(workers.logs, words.OF_WORKERS),
+            **self._counted(its.dispatcher_logs, words.OF_DISPATCHER),
+            **self._counted(its.worker_logs, words.OF_WORKERS),
         }
         self.alarms = [
-            *self._of_replies(data),
+            *self._of_replies(its),
             *self._of_words(seen),
             *self._of_sweep(seen),
-            *self._of_dispatcher(dispatcher),
+            *self._of_dispatcher(its),
             self._of_cost(),
         ]
         for alarm in self.alarms:
             alarm.add_alarm_action(actions.SnsAction(self.topic))
         usual = (words.SWEEPS, words.OLDEST)
         wrong = {name: metric for name, metric in seen.items() if name not in usual}
-        dashboard(self, alarms=self.alarms, seen=wrong, data=data, dispatcher=dispatcher)
+        dashboard(self, alarms=self.alarms, seen=wrong, its=its)
         if settings.budget_dollars is not None:
             self._budget(settings.budget_dollars)
         CfnOutput(self, "Topic", value=self.topic.topic_arn)
@@ -106,11 +105,11 @@ class Watch(Stack):
             found[name] = made.metric(statistic=statistic, period=_FIVE)
         return found
 
-    def _of_replies(self, data: Data) -> list[cloudwatch.Alarm]:
-        dead = data.replies_dead.metric_approximate_number_of_messages_visible(
+    def _of_replies(self, its: Named) -> list[cloudwatch.Alarm]:
+        dead = its.replies_dead.metric_approximate_number_of_messages_visible(
             statistic="Maximum", period=_FIVE
         )
-        old = data.replies.metric_approximate_age_of_oldest_message(statistic="Maximum", period=_FIVE)
+        old = its.replies.metric_approximate_age_of_oldest_message(statistic="Maximum", period=_FIVE)
         return [
             self._alarm("DeadReplies", dead, over=0, says="Replies that could not be posted: docs/aws.md"),
             self._alarm(
@@ -152,8 +151,8 @@ class Watch(Stack):
             ),
         ]
 
-    def _of_dispatcher(self, dispatcher: Dispatcher) -> list[cloudwatch.Alarm]:
-        page, beside = dispatcher.page, dispatcher.beside
+    def _of_dispatcher(self, its: Named) -> list[cloudwatch.Alarm]:
+        page, beside = its.page, its.beside
         failed = page.metric("Url5xxCount", statistic="Sum", period=_FIVE)
         return [
             self._alarm(

@@ -58,7 +58,7 @@ class Workers(Stack):
         self.logs = logs.LogGroup(
             self,
             "Logs",
-            log_group_name="/branchline/workers",
+            log_group_name=names.WORKER_LOGS,
             retention=self.retention,
             removal_policy=RemovalPolicy.DESTROY,
         )

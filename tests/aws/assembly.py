@@ -66,7 +66,7 @@ def cdk_environment() -> dict[str, str]:
 
 
 def synthesized() -> Path:
-    """The folder with ``plain`` and ``full``; made when something has changed since."""
+    """The folder with all variants; made when something has changed since."""
     python = cdk_python()
     content = [p.read_bytes() for pattern in _GOES_IN for p in sorted(ROOT.glob(pattern))]
     digest = hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
@@ -96,6 +96,13 @@ class Template:
     def __init__(self, plain: Mapping[str, Any]) -> None:
         self.resources: dict[str, Resource] = dict(plain["Resources"])
         self.outputs: dict[str, Any] = dict(plain.get("Outputs", {}))
+        self.imports = frozenset(_imported(plain))
+
+    @property
+    def exports(self) -> dict[str, str]:
+        """What others may refer to: name and value, as text."""
+        shown = [o for o in self.outputs.values() if "Export" in o]
+        return {o["Export"]["Name"]: text(o["Value"]) for o in shown}
 
     def of(self, type_: str) -> list[Resource]:
         """The properties of all resources of a type such as ``SQS::Queue``."""
@@ -149,6 +156,18 @@ def text(value: Any) -> str:
         case {"Fn::Join": [between, parts]}:
             return str(between).join(text(part) for part in parts)
     return json.dumps(value, sort_keys=True)
+
+
+def _imported(value: Any) -> Iterator[str]:
+    """The names of all exports that are referred to."""
+    if isinstance(value, Mapping):
+        if "Fn::ImportValue" in value:
+            yield value["Fn::ImportValue"]
+        for part in value.values():
+            yield from _imported(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _imported(part)
 
 
 def plain_name(name: str) -> str:

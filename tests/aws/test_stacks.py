@@ -56,7 +56,7 @@ def test_nothing_is_there_that_costs_by_the_hour(either: Assembly) -> None:
 
 def test_the_table_is_kept_and_pays_by_the_request(plain: Assembly) -> None:
     (resource,) = [r for r in plain["Data"].resources.values() if "DynamoDB" in r["Type"]]
-    assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
     table = resource["Properties"]
     assert table["BillingMode"] == "PAY_PER_REQUEST"
     assert table["TimeToLiveSpecification"] == {"AttributeName": TTL_ATTRIBUTE, "Enabled": True}

@@ -1,9 +1,10 @@
-"""Runs in the environment of its own: the stacks as they come, with everything that can be chosen, and
-where all users bring keys.
+"""Runs in the environment of its own: the stacks as they come, with everything that can be chosen, and as
+other choices make them.
 
-``python -m tests.aws.variants FOLDER`` writes ``FOLDER/plain``, ``FOLDER/full``, ``FOLDER/keyless``,
-``FOLDER/named`` (with a domain alone, whose records are elsewhere), ``FOLDER/pool`` (which excludes what is
-chosen in ``full``) and ``FOLDER/reasons.json``. One process for all, because what takes long is to start.
+``python -m tests.aws.variants FOLDER`` writes ``FOLDER/plain``, ``FOLDER/full``, ``FOLDER/keyless`` (where all
+users bring keys), ``FOLDER/named`` (with a domain alone, whose records are elsewhere), ``FOLDER/pool`` (which
+excludes what is chosen in ``full``), ``FOLDER/quiet`` (nobody who looks) and ``FOLDER/reasons.json``. One
+process for all, because what takes long is to start.
 """
 
 import json
@@ -35,6 +36,8 @@ NAMED = AwsSettings(
     certificate=str(FULL.certificate),
 )
 
+QUIET = AwsSettings(watch=False)
+
 
 def main(folder: Path) -> None:
     """Write all."""
@@ -49,6 +52,7 @@ def main(folder: Path) -> None:
         "keyless": KEYLESS,
         "named": NAMED,
         "pool": AwsSettings(warm_pool=2),
+        "quiet": QUIET,
     }
     for name, settings in variants.items():
         code = Code(asset=asset, config=config if settings is FULL else None)

@@ -49,7 +49,7 @@ BY_HAND = {
     "Records (DynamoDB)": (6 * 20 + 10 * 720) * 2 + (6 * 20 + 10 * 720 + 2 * 7200) * 1 + 6 * 0.5 * 2 * 3,
     "Queues (SQS)": 10 * 180 + 6 * 10 + 730 * 180 * 5,
     "Logs": 10 * 0.1 * 7,
-    "Secrets, alarms, images": 3 * 10 + 2,
+    "Secrets, alarms, images": 4 * 10 + 2,
 }
 
 
