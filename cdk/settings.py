@@ -28,7 +28,6 @@ WORKER_ROLES = "/branchline/worker/"
 CLUSTER = "branchline"
 TASK = "branchline-worker"
 CONTAINER = "worker"
-"""The function that sweeps, posts replies and starts workers."""
 REPOSITORY = "branchline-worker"
 BOUNDARY = "branchline-worker-boundary"
 MODEL_SECRET = "branchline/model"  # noqa: S105 - a name
@@ -37,6 +36,7 @@ DISPATCHER_SECRET = "branchline-dispatcher"  # noqa: S105
 OPERATOR_SECRET = "branchline-operator"  # noqa: S105
 EDGE_SECRET = "branchline-edge"  # noqa: S105
 PAGE, BESIDE = "branchline-page", "branchline-beside"
+"""The function that answers, and the one that sweeps, posts replies and starts workers."""
 DISPATCHER_LOGS, WORKER_LOGS = "/branchline/dispatcher", "/branchline/workers"
 PREVIEW_PORT = 4321
 PREVIEW_RIGHTS = {

@@ -18,7 +18,8 @@ from fleet.settings import CONFIG_NAME, ROOT, config_path, load
 from worker.node import NodeMissing, find_node
 
 if TYPE_CHECKING:
-    from fleet.deploy.deploy import Deployment, Place
+    from fleet.deploy.deploy import Deployment
+    from fleet.deploy.place import Place
 
 # What talks to AWS is imported where it is used: every other command would wait for it.
 
@@ -41,6 +42,10 @@ def deploy(
     bootstrap: Annotated[
         bool, typer.Option("--bootstrap", help="Prepare the account for CDK first, once per region.")
     ] = False,
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="Build the worker's image anew, with all that its bases have mended."),
+    ] = False,
     wait: Annotated[float, typer.Option(help="Seconds to wait for the page at the end.")] = 180,
     plan: PlanOnly = False,
     yes: Yes = False,
@@ -51,14 +56,17 @@ def deploy(
     (ANTHROPIC_API_KEY, SLACK_*, GITHUB_*) into Secrets Manager. docs/aws.md has the rest.
     """
     from fleet.deploy.cloud import Cloud
-    from fleet.deploy.deploy import Deployment, Place, look
+    from fleet.deploy.deploy import Deployment
+    from fleet.deploy.place import Place, look
 
     settings, config, home = _settings(), _config(repo, user=user, plan=plan), load().home
     parts.checked_config(config)
-    cloud, keys, tag = Cloud(region=region), dict(os.environ), parts.image_tag()
+    cloud, keys, digest = Cloud(region=region), dict(os.environ), parts.image_tag()
     place = Place(account="ACCOUNT", region=region or "REGION")
     if not plan:
-        place = asyncio.run(look(cloud, tag=tag, bootstrap=bootstrap))
+        place = asyncio.run(
+            look(cloud, settings=settings, digest=digest, rebuild=rebuild, bootstrap=bootstrap)
+        )
         _check_keys(settings, place, keys)
     deployment = Deployment(
         settings=settings,
@@ -69,9 +77,10 @@ def deploy(
         cloud=cloud,
         config=config,
         home=home,
-        tag=tag,
+        tag=place.image.tag if place.image else parts.new_tag(digest, rebuild=rebuild),
         keys=keys,
         bootstrap=bootstrap,
+        rebuild=rebuild,
         wait=wait,
     )
     if plan:

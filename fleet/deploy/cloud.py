@@ -9,28 +9,25 @@ import json
 import os
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
 import aioboto3
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+from botocore.exceptions import ClientError
 
 from cdk import settings as names
-from fleet.problem import FAILED, USAGE, Problem
+from fleet.deploy.answers import GONE, NO_REGION
+from fleet.deploy.answers import false_if_gone as _false_if_gone
+from fleet.deploy.answers import translated as _translated
+from fleet.problem import USAGE, Problem
 
 BOOTSTRAP = "/cdk-bootstrap/hnb659fds/version"
 FILLED = "branchline:filled"
 """Tag of a secret that holds what a person gave, and not what AWS made up."""
-_NO_CREDENTIALS = (
-    "there are no AWS credentials: sign in (`aws sso login`, or AWS_PROFILE, or AWS_ACCESS_KEY_ID)"
-    " and try again."
-)
-_NO_REGION = "there is no AWS region: set AWS_REGION, such as eu-central-1, and try again."
 _UNRESERVED = 100
 """Lambda refuses a reservation that leaves fewer to functions without one."""
-_GONE = {"ResourceNotFoundException", "ParameterNotFound", "ValidationError", "RepositoryNotFoundException"}
-_GONE |= {"ImageNotFoundException", "ClusterNotFoundException", "NoSuchEntity", "NoSuchEntityException"}
 
 _LOOKED_AT = 100
 """Most tasks of one ``DescribeTasks``."""
@@ -48,6 +45,14 @@ class Kept:
     value: str = field(repr=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """An image of the worker that the repository has, and when it came."""
+
+    tag: str
+    pushed: datetime
+
+
 class Cloud:
     """One account in one region."""
 
@@ -59,7 +64,7 @@ class Cloud:
     def region(self) -> str:
         """Where everything is. Raises Problem when nobody has said it."""
         if self._session.region_name is None:
-            raise Problem(_NO_REGION, code=USAGE)
+            raise Problem(NO_REGION, code=USAGE)
         return str(self._session.region_name)
 
     async def account(self) -> str:
@@ -107,13 +112,28 @@ class Cloud:
 
     async def has_stack(self, stack: str) -> bool:
         """Whether the stack is there."""
+        return await self.stack_status(stack) is not None
+
+    async def stack_status(self, stack: str) -> str | None:
+        """CloudFormation's word for how the stack is; None without it."""
         async with self._client("cloudformation") as formation:
             with _translated(f"about the stack {stack}"):
                 try:
                     found = (await formation.describe_stacks(StackName=stack))["Stacks"]
                 except ClientError as error:
+                    _false_if_gone(error)
+                    return None
+        return next((str(s["StackStatus"]) for s in found if s["StackStatus"] != "DELETE_COMPLETE"), None)
+
+    async def holds_others(self, stack: str) -> bool:
+        """Whether the stack imports something, which then nobody may take away or change."""
+        async with self._client("cloudformation") as formation:
+            with _translated(f"about the stack {stack}"):
+                try:
+                    found = await formation.get_template(StackName=stack)
+                except ClientError as error:
                     return _false_if_gone(error)
-        return any(s["StackStatus"] != "DELETE_COMPLETE" for s in found)
+        return "Fn::ImportValue" in json.dumps(found["TemplateBody"], default=str)
 
     async def delete_stack(self, stack: str) -> None:
         """Delete a stack and wait until it is gone."""
@@ -132,7 +152,7 @@ class Cloud:
                 limit = (await functions.get_account_settings())["AccountLimit"]
                 ours = await functions.get_function_concurrency(FunctionName=function)
             except ClientError as error:
-                if not limit or error.response.get("Error", {}).get("Code") not in _GONE:
+                if not limit or error.response.get("Error", {}).get("Code") not in GONE:
                     return None
                 ours = {}
         unreserved = int(limit["UnreservedConcurrentExecutions"])
@@ -213,17 +233,19 @@ class Cloud:
 
     # ------------------------------------------------------------ images
 
-    async def has_image(self, tag: str) -> bool:
-        """Whether the repository has an image of this tag."""
+    async def newest_image(self, digest: str) -> Image | None:
+        """The latest image made of what has this digest: its tag is the digest, or begins with it."""
         async with self._client("ecr") as ecr:
             with _translated("about the images"):
+                pages = ecr.get_paginator("describe_images").paginate(repositoryName=names.REPOSITORY)
                 try:
-                    found = await ecr.describe_images(
-                        repositoryName=names.REPOSITORY, imageIds=[{"imageTag": tag}]
-                    )
+                    shown = [image async for page in pages for image in page["imageDetails"]]
                 except ClientError as error:
-                    return _false_if_gone(error)
-        return bool(found["imageDetails"])
+                    _false_if_gone(error)
+                    return None
+        tags = [(i["imagePushedAt"], tag) for i in shown for tag in i.get("imageTags", ())]
+        found = [Image(tag=tag, pushed=at) for at, tag in sorted(tags) if tag.partition("-")[0] == digest]
+        return found[-1] if found else None
 
     async def registry_password(self) -> str:
         """The password of the user ``AWS`` for the next hours."""
@@ -318,6 +340,17 @@ class Cloud:
                     await sqs.delete_queue(QueueUrl=url)
         return len(urls)
 
+    async def records(self) -> Literal["none", "empty", "some"]:
+        """What there is of the table."""
+        async with self._client("dynamodb") as dynamodb:
+            with _translated("about the table"):
+                try:
+                    found = await dynamodb.scan(TableName=names.TABLE, Limit=1)
+                except ClientError as error:
+                    _false_if_gone(error)
+                    return "none"
+        return "some" if found["Items"] else "empty"
+
     async def delete_table(self) -> None:
         """Delete the records, for good; the stack only lets go of them."""
         async with self._client("dynamodb") as dynamodb:
@@ -326,6 +359,7 @@ class Cloud:
                     await dynamodb.update_table(TableName=names.TABLE, DeletionProtectionEnabled=False)
                     await dynamodb.get_waiter("table_exists").wait(TableName=names.TABLE)
                     await dynamodb.delete_table(TableName=names.TABLE)
+                    await dynamodb.get_waiter("table_not_exists").wait(TableName=names.TABLE)
                 except ClientError as error:
                     _false_if_gone(error)
 
@@ -340,28 +374,3 @@ def _worker_of(task: Mapping[str, Any]) -> str:
     """Whose task it is, as it was told at its start."""
     told = [v for c in task["overrides"]["containerOverrides"] for v in c.get("environment", ())]
     return next((str(v["value"]) for v in told if v["name"] == "CONTAINER_ID"), "")
-
-
-def _false_if_gone(error: ClientError) -> bool:
-    """False for what AWS says about something that is not there; raises everything else again."""
-    if error.response.get("Error", {}).get("Code") in _GONE:
-        return False
-    raise error
-
-
-@contextmanager
-def _translated(what: str) -> Any:
-    try:
-        yield
-    except NoCredentialsError:
-        raise Problem(_NO_CREDENTIALS, code=USAGE) from None
-    except NoRegionError:
-        raise Problem(_NO_REGION, code=USAGE) from None
-    except ClientError as error:
-        told = error.response.get("Error", {})
-        raise Problem(
-            f"AWS was asked {what} and said {told.get('Code')}: {str(told.get('Message')).rstrip('.')}.",
-            code=FAILED,
-        ) from error
-    except BotoCoreError as error:
-        raise Problem(f"AWS could not be asked {what}: {error}.", code=FAILED) from error

@@ -8,7 +8,7 @@ found done.
 import asyncio
 import secrets
 import time
-from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -20,63 +20,15 @@ from dispatcher.signin_records import digest
 from fleet.deploy import parts
 from fleet.deploy.cloud import Cloud
 from fleet.deploy.parts import Tools
+from fleet.deploy.place import DATA, DISPATCHER, EDGE, WATCH, WORKERS, Place
 from fleet.deploy.steps import Say, Step, run
-from fleet.problem import FAILED, USAGE, Problem
+from fleet.problem import FAILED, Problem
 from fleet.settings import ROOT
 
-DATA = "BranchlineData"
-WORKERS, DISPATCHER, WATCH = "BranchlineWorkers", "BranchlineDispatcher", "BranchlineWatch"
-EDGE = "BranchlineEdge"
+_OLD = timedelta(days=30)
 _TOKEN_HASH = "BRANCHLINE_OPERATOR_TOKEN_HASH"  # noqa: S105 - a name
 _WORKERS_KEY = "BRANCHLINE_LAUNCHER_TOKEN"
 """What workers' proofs of who they are are made with; made once, because those that run hold such proofs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where it goes, and what is there already."""
-
-    account: str
-    region: str
-    has_image: bool = False
-    has_key: bool = False
-    has_token: bool = False
-    has_edge: bool = False
-    spare: int | None = None
-    """Lambdas that can be kept for one function; None where nobody has asked."""
-
-    @property
-    def registry(self) -> str:
-        """The host of this account's images."""
-        return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
-
-
-async def look(cloud: Cloud, *, tag: str, bootstrap: bool) -> Place:
-    """Ask the account. Raises Problem without credentials or region, when the account's fleet is in another
-    region, or when CDK was never prepared."""
-    account, other = await cloud.account(), await cloud.fleet_region()
-    if other not in (None, cloud.region):
-        raise Problem(
-            f"account {account} has its fleet in {other}, and an account has one: the names of its workers'"
-            f" roles are the account's. Use --region {other}, or destroy that one first, or take another"
-            " account.",
-            code=USAGE,
-        )
-    if not bootstrap and not await cloud.bootstrapped():
-        raise Problem(
-            f"CDK was never prepared in account {account}, {cloud.region}: run this once with --bootstrap"
-            " (it makes a bucket and roles that CDK uploads with).",
-            code=USAGE,
-        )
-    return Place(
-        account=account,
-        region=cloud.region,
-        has_image=await cloud.has_image(tag),
-        has_key=await cloud.is_filled(names.MODEL_SECRET),
-        has_token=await cloud.is_filled(names.GITHUB_SECRET),
-        has_edge=await cloud.has_stack(EDGE),
-        spare=await cloud.spare_lambdas(names.BESIDE),
-    )
 
 
 class Deployment:
@@ -95,11 +47,12 @@ class Deployment:
         tag: str,
         keys: dict[str, str],
         bootstrap: bool = False,
+        rebuild: bool = False,
         wait: float = 180,
     ) -> None:
         self.settings, self.place, self.tools, self.cloud = settings, place, tools, cloud
         self.config, self.home, self.tag, self.keys = config, home / "deploy", tag, keys
-        self.bootstrap, self.wait = bootstrap, wait
+        self.bootstrap, self.rebuild, self.wait = bootstrap, rebuild, wait
         self.url = ""
 
     @property
@@ -117,6 +70,9 @@ class Deployment:
         still = next(line for line in cost.bill(1, settings=self.settings) if line.formula == "fixed")
         hour = cost.worker_hour(self.settings, cost.Prices())
         say(f"account {self.place.account}, region {self.place.region}")
+        if self.place.image is not None and datetime.now(UTC) - self.place.image.pushed > _OLD:
+            day = self.place.image.pushed.date()
+            say(f"note: the worker's image is of {day}; --rebuild takes what its bases have mended since")
         if self._no_room:
             say(
                 "note: this account may run too few Lambdas at once to keep"
@@ -132,12 +88,14 @@ class Deployment:
         rest = (WORKERS, DISPATCHER, *edge, *((WATCH,) if self.settings.watch else ()))
         return [
             *([self._prepare()] if self.bootstrap else []),
-            *([] if self.place.has_image else [self._build()]),
+            *([] if self.place.image else [self._build()]),
             *self._asset(),
             self._synth(),
+            *([self._unwatch()] if self.place.blind else []),
+            *([self._clear()] if self.place.left_over else []),
             self._cdk("make what is kept: table, queues, secrets, images", DATA),
             Step(says="put keys into Secrets Manager", do=self._fill),
-            *([] if self.place.has_image else [self._login(), self._push()]),
+            *([] if self.place.image else [self._login(), self._push()]),
             # It holds on to what the others would let go of.
             *([Step(says="remove the domain", do=self._unname)] if self.place.has_edge and not edge else []),
             self._cdk("make the rest: network, dispatcher, alarms", *rest),
@@ -160,7 +118,8 @@ class Deployment:
 
     def _build(self) -> Step:
         engine = Path(self.tools.engine).name
-        argv = (self.tools.build, "--engine", engine, "--platform", "linux/arm64", "--tag", self.image)
+        fixed = ("--engine", engine, "--platform", "linux/arm64", "--tag", self.image)
+        argv = (self.tools.build, *fixed, *(("--fresh",) if self.rebuild else ()))
         hint = (
             "see the lines above; a machine that is not ARM needs emulation, once:"
             " docker run --privileged --rm tonistiigi/binfmt --install arm64"
@@ -214,6 +173,15 @@ class Deployment:
         await run(step, cwd=ROOT, stdin=await self.cloud.registry_password())
 
     # ------------------------------------------------------------ our own
+
+    def _unwatch(self) -> Step:
+        async def go() -> None:
+            await self.cloud.delete_stack(WATCH)
+
+        return Step(says=f"remove the alarms of before (the stack {WATCH})", do=go)
+
+    def _clear(self) -> Step:
+        return Step(says="remove the empty table that a failed deployment left", do=self.cloud.delete_table)
 
     async def _fill(self) -> str:
         """The model's key, GitHub's token, the dispatcher's variables, the hash of the operator's token."""

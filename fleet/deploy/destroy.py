@@ -6,13 +6,13 @@ import time
 from cdk import settings as names
 from contracts.names import USER_SECRETS
 from fleet.deploy.cloud import Cloud
-from fleet.deploy.deploy import DATA, DISPATCHER, EDGE, WATCH, WORKERS
+from fleet.deploy.place import DATA, DISPATCHER, EDGE, WATCH, WORKERS
 from fleet.deploy.steps import Say, Step
 from fleet.problem import FAILED, Problem
 
 KEPT = (
     f"kept: the stack {DATA} with the table {names.TABLE}, the queues {names.QUEUES}*, the secrets and the"
-    " images (about $1.40 a month);",
+    " images (about $1.80 a month);",
     "`branchline deploy` goes on with all of it, `branchline destroy --everything` deletes it for good.",
     "Kept in any case: the branches in your repositories, CDK's own stack CDKToolkit, and with"
     ' workspace = "efs" the file system.',

@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from contracts.config import FleetConfig
@@ -109,6 +110,15 @@ def image_tag(root: Path = ROOT) -> str:
                 digest.update(f"{file.relative_to(root)}\0{file.stat().st_mode & 0o111}\0".encode())
                 digest.update(file.read_bytes() + b"\0")
     return digest.hexdigest()[:20]
+
+
+def new_tag(digest: str, *, rebuild: bool) -> str:
+    """The tag of an image that is built now.
+
+    A tag never names another image later, so one that is built again of the same parts is told by the time;
+    an upgrade takes the latest (``Cloud.newest_image``).
+    """
+    return f"{digest}-{datetime.now(UTC):%Y%m%dT%H%M%S}" if rebuild else digest
 
 
 def packages_argv(tools: Tools, *, folder: Path) -> tuple[str, ...]:

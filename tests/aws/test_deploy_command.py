@@ -223,16 +223,57 @@ def test_an_account_has_one_fleet_and_another_region_leaves_its_roles_alone(lab:
 
 
 def test_destroy_says_what_it_takes_from_where_before_it_is_told_yes(lab: Lab) -> None:
-    lab.cloud.client("dynamodb").create_table(
-        TableName=names.TABLE,
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-    )
+    make_table(lab)
     asked = lab.run("destroy", "--everything")
     assert (asked.returncode, "[1/" in asked.stdout) == (1, False), "nobody has said yes"
     assert asked.stdout.index(f"account {lab.cloud.account}, region {REGION}") < asked.stdout.index("Remove ")
     assert lab.cloud.client("dynamodb").list_tables()["TableNames"] == [names.TABLE]
+
+
+def test_an_image_that_is_built_again_has_another_tag_and_is_the_one_that_stays(lab: Lab) -> None:
+    ecr = lab.cloud.client("ecr")
+    ecr.create_repository(repositoryName=names.REPOSITORY, imageTagMutability="IMMUTABLE")
+    lab.run("deploy", "--yes", "--bootstrap")
+    lab.run("deploy", "--yes", "--bootstrap", "--rebuild")
+    first, again = lab.asked("build")
+    tags = [build[build.index("--tag") + 1].rpartition(":")[2] for build in (first, again)]
+    assert tags[1].startswith(f"{tags[0]}-")
+    assert [("--fresh" in build) for build in (first, again)] == [False, True]
+    for number, tag in enumerate(tags):
+        ecr.put_image(repositoryName=names.REPOSITORY, imageTag=tag, imageManifest=json.dumps({"n": number}))
+    lab.run("deploy", "--yes", "--bootstrap")
+    assert len(lab.asked("build")) == 2, "there is one already"
+    synth = lab.asked("cdk-python")
+    assert [argv[argv.index("--image-tag") + 1] for argv in synth] == [*tags, tags[1]]
+
+
+def test_alarms_that_nobody_wants_go_before_what_they_look_at(lab: Lab) -> None:
+    prepared(lab)
+    held = {"Fn::ImportValue": "BranchlineData:Name"}
+    make_stack(lab, "BranchlineData", value="old", export="BranchlineData:Name")
+    make_stack(lab, "BranchlineWatch", value=held)
+    for env in ({"BRANCHLINE_AWS_WATCH": "false"}, {}):
+        said = lab.run("deploy", "--yes", **env).stdout
+        assert ("remove the alarms of before" in said) == bool(env), "gone after the first time"
+        assert "BranchlineWatch" not in stacks(lab)
+    make_stack(lab, "BranchlineWatch", value=held)
+    assert "remove the alarms of before" in lab.run("deploy", "--yes").stdout, "they hold on to others"
+    make_stack(lab, "BranchlineWatch", value="nobody's")
+    assert "remove the alarms of before" not in lab.run("deploy", "--yes").stdout
+
+
+def test_a_table_that_a_failed_deployment_left_is_not_in_the_way(lab: Lab) -> None:
+    prepared(lab)
+    dynamodb = lab.cloud.client("dynamodb")
+    make_table(lab)
+    dynamodb.put_item(TableName=names.TABLE, Item={"pk": {"S": "thread#1"}})
+    refused = lab.run("deploy", "--yes")
+    assert (refused.returncode, refused.stderr.count("\n"), lab.asked("cdk")) == (2, 1, [])
+    assert "destroy --everything" in refused.stderr
+    dynamodb.delete_item(TableName=names.TABLE, Key={"pk": {"S": "thread#1"}})
+    said = lab.run("deploy", "--yes").stdout
+    assert said.index("remove the empty table") < said.index("make what is kept")
+    assert dynamodb.list_tables()["TableNames"] == []
 
 
 def test_a_step_that_fails_ends_it_with_what_to_do(lab: Lab) -> None:
@@ -322,6 +363,27 @@ def worker_role(lab: Lab) -> None:
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     iam.create_role(Path=names.WORKER_ROLES, RoleName="w", AssumeRolePolicyDocument=policy)
     iam.put_role_policy(RoleName="w", PolicyName="worker", PolicyDocument=policy)
+
+
+def make_table(lab: Lab) -> None:
+    """One that belongs to no stack, protected as the stack's."""
+    lab.cloud.client("dynamodb").create_table(
+        TableName=names.TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        DeletionProtectionEnabled=True,
+    )
+
+
+def make_stack(lab: Lab, name: str, *, value: Any, export: str | None = None) -> None:
+    """A stack with a topic whose display name is a value."""
+    topic = {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": value}}
+    outputs = {"O": {"Value": value, "Export": {"Name": export}}} if export else {}
+    template = {"Resources": {"T": topic}, **({"Outputs": outputs} if outputs else {})}
+    formation = lab.cloud.client("cloudformation")
+    formation.create_stack(StackName=name, TemplateBody=json.dumps(template))
+    formation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
 
 
 def stacks(lab: Lab) -> set[str]:
