@@ -1,8 +1,9 @@
 """The stacks deployed to the embedded engine through its CloudFormation, one after the other.
 
-All is deployed as it is synthesized; what the engine then has is asked of it.
+All is deployed as it is synthesized, but for ``UNKNOWN``; what the engine then has is asked of it.
 """
 
+import json
 from typing import Any
 
 import boto3
@@ -15,6 +16,27 @@ SERVICES = (
     "sns,ssm,s3,efs,budgets"
 )
 _DONE = ("CREATE_COMPLETE", "ROLLBACK_COMPLETE", "CREATE_FAILED", "ROLLBACK_FAILED")
+
+
+UNKNOWN = ("AWS::EC2::SecurityGroupEgress", "AWS::EC2::SecurityGroupIngress", "AWS::Budgets::Budget")
+"""Rules between two groups, which only the shared disk has, and the budget: the engine refuses a template
+that names them."""
+
+
+def known(resources: dict[str, Any]) -> dict[str, Any]:
+    """What the engine can make."""
+    return {k: r for k, r in resources.items() if r["Type"] not in UNKNOWN}
+
+
+def _known(template: str) -> str:
+    whole = json.loads(template)
+    if len(known(whole["Resources"])) == len(whole["Resources"]):
+        return template
+    whole["Resources"] = known(whole["Resources"])
+    for resource in whole["Resources"].values():
+        if "DependsOn" in resource:
+            resource["DependsOn"] = [d for d in resource["DependsOn"] if d in whole["Resources"]]
+    return json.dumps(whole)
 
 
 class Cloud:
@@ -35,13 +57,13 @@ class Cloud:
 
     def deploy(self, assembly: Assembly) -> dict[str, int]:
         """Deploy all stacks; how many resources each has now. Fails with the engine's own words."""
-        return {name: self.deploy_one(name, assembly) for name in STACKS}
+        return {name: self.deploy_one(name, assembly) for name in STACKS if name in assembly.texts}
 
     def deploy_one(self, name: str, assembly: Assembly) -> int:
         """Deploy one stack."""
         formation = self.client("cloudformation")
         formation.create_stack(
-            StackName=name, TemplateBody=assembly.texts[name], Capabilities=["CAPABILITY_NAMED_IAM"]
+            StackName=name, TemplateBody=_known(assembly.texts[name]), Capabilities=["CAPABILITY_NAMED_IAM"]
         )
         status = wait_until(lambda: self._ended(name), seconds=60)
         assert status == "CREATE_COMPLETE", self._told(name)

@@ -20,8 +20,8 @@ from contracts.words import ThreadId, WorkerId
 from dispatcher.signin_records import digest
 from fleet.standin.keys import new_private_key
 from fleet.standin.slack import SECRET
-from tests.aws.assembly import SECONDS, Assembly
-from tests.aws.engine_stacks import SERVICES, Cloud
+from tests.aws.assembly import SECONDS, Assembly, synthesized
+from tests.aws.engine_stacks import SERVICES, Cloud, known
 from tests.fakes.dispatcher import FakeLauncher, running_dispatcher, running_launcher
 from tests.fakes.engine import REGION, fresh_account, running_engine, wait_until
 from tests.fakes.model import ScriptedModel, serving_model
@@ -50,6 +50,13 @@ def cloud(plain: Assembly, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def test_everything_is_deployed_as_it_is(cloud: Cloud, plain: Assembly) -> None:
     written = {name: len(template.resources) for name, template in plain.templates.items()}
     assert cloud.made == written
+
+
+def test_every_other_choice_is_deployed_as_it_is_too(cloud: Cloud) -> None:
+    for folder in (p.parent for p in synthesized().glob("*/manifest.json")):
+        chosen, other = Assembly(folder), Cloud(url=cloud.url, account=fresh_account())
+        written = {name: len(known(template.resources)) for name, template in chosen.templates.items()}
+        assert other.deploy(chosen) == written, folder.name
 
 
 def test_what_the_product_relies_on_is_there(cloud: Cloud) -> None:
