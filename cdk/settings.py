@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 DEFAULT_FILE = "branchline.toml"
+_CHECKOUT = Path(__file__).resolve().parents[1]
 
 TABLE = "branchline"
 QUEUES = "branchline-"
@@ -192,9 +193,10 @@ class AwsSettings(BaseSettings):
 
 
 def config_file() -> Path | None:
-    """The configuration file, if there is one."""
-    path = Path(os.environ.get("BRANCHLINE_CONFIG") or DEFAULT_FILE)
-    return path if path.is_file() else None
+    """The configuration file, if there is one: as ``fleet.settings.config_path`` finds it."""
+    named = os.environ.get("BRANCHLINE_CONFIG")
+    places = (Path(named),) if named else (Path(DEFAULT_FILE), _CHECKOUT / DEFAULT_FILE)
+    return next((path for path in places if path.is_file()), None)
 
 
 def _table(path: Path | None) -> dict[str, Any]:

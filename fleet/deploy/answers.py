@@ -3,17 +3,24 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+from botocore import exceptions as said
+from botocore.exceptions import BotoCoreError, ClientError
 
 from fleet.problem import FAILED, USAGE, Problem
 
-_NO_CREDENTIALS = (
-    "there are no AWS credentials: sign in (`aws sso login`, or AWS_PROFILE, or AWS_ACCESS_KEY_ID)"
-    " and try again."
-)
+_SIGN_IN = "sign in (`aws sso login`, or AWS_PROFILE, or AWS_ACCESS_KEY_ID) and try again"
+NO_CREDENTIALS = f"there are no AWS credentials: {_SIGN_IN}."
 NO_REGION = "there is no AWS region: set AWS_REGION, such as eu-central-1, and try again."
 GONE = {"ResourceNotFoundException", "ParameterNotFound", "ValidationError", "RepositoryNotFoundException"}
 GONE |= {"ImageNotFoundException", "ClusterNotFoundException", "NoSuchEntity", "NoSuchEntityException"}
+_NOT_ACCEPTED = {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "SignatureDoesNotMatch"}
+_NOT_ACCEPTED |= {"UnrecognizedClientException", "InvalidAccessKeyId", "AuthFailure"}
+_NO_SESSION = (
+    said.TokenRetrievalError,
+    said.SSOError,
+    said.CredentialRetrievalError,
+    said.PartialCredentialsError,
+)
 
 
 def false_if_gone(error: ClientError) -> bool:
@@ -28,15 +35,30 @@ def translated(what: str) -> Iterator[None]:
     """Raise Problem for what AWS or the way there refuses; ``what`` was asked."""
     try:
         yield
-    except NoCredentialsError:
-        raise Problem(_NO_CREDENTIALS, code=USAGE) from None
-    except NoRegionError:
-        raise Problem(NO_REGION, code=USAGE) from None
     except ClientError as error:
         told = error.response.get("Error", {})
-        raise Problem(
-            f"AWS was asked {what} and said {told.get('Code')}: {str(told.get('Message')).rstrip('.')}.",
-            code=FAILED,
-        ) from error
+        code, words = told.get("Code"), str(told.get("Message")).rstrip(".")
+        if code in _NOT_ACCEPTED:
+            raise Problem(f"AWS does not accept the credentials ({code}): {_SIGN_IN}.", code=USAGE) from error
+        raise Problem(f"AWS was asked {what} and said {code}: {words}.", code=FAILED) from error
     except BotoCoreError as error:
-        raise Problem(f"AWS could not be asked {what}: {error}.", code=FAILED) from error
+        raise _unasked(error, what) from error
+
+
+def _unasked(error: BotoCoreError, what: str) -> Problem:
+    """For a question that AWS was not even asked."""
+    words = str(error).rstrip(".")
+    match error:
+        case said.NoCredentialsError():
+            return Problem(NO_CREDENTIALS, code=USAGE)
+        case said.NoRegionError():
+            return Problem(NO_REGION, code=USAGE)
+        case said.ProfileNotFound():
+            return Problem(f"{words}: correct AWS_PROFILE, or unset it.", code=USAGE)
+        case said.InvalidRegionError():
+            return Problem(f"{words}: AWS regions are called such as eu-central-1.", code=USAGE)
+        case said.EndpointConnectionError():
+            return Problem(f"{words}: is the region spelled right, and is there a network?", code=FAILED)
+    if isinstance(error, _NO_SESSION):
+        return Problem(f"the AWS session cannot be used ({words}): {_SIGN_IN}.", code=USAGE)
+    return Problem(f"AWS could not be asked {what}: {words}.", code=FAILED)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
-from cdk.settings import AwsSettings
+from cdk.settings import AwsSettings, config_file
 from fleet.deploy import parts
 from fleet.deploy.secrecy import refuse_secrets_in, refuse_secrets_of_address
 from fleet.deploy.steps import show, walk
@@ -148,9 +149,15 @@ def _settings() -> AwsSettings:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise Problem(f"the setting aws.{place} is wrong: {first['msg']}.", code=USAGE) from None
+        wrong = "is not known" if first["type"] == "extra_forbidden" else f"is wrong: {first['msg']}"
+        raise Problem(
+            f"the setting aws.{place} {wrong}; cdk/settings.py has all of them.", code=USAGE
+        ) from None
+    except SettingsError as error:
+        field = getattr(error, "args", ("",))[0]
+        raise Problem(f"{field}: a variable for a table has to be a JSON object.", code=USAGE) from None
     except ValueError as error:
-        raise Problem(str(error), code=USAGE) from None
+        raise Problem(f"{config_file()} cannot be read: {error}. Correct the file.", code=USAGE) from None
     refuse_secrets_in(settings)
     return settings
 

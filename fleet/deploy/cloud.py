@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -58,7 +58,8 @@ class Cloud:
 
     def __init__(self, *, region: str | None = None) -> None:
         # The one variable of the two that boto does not read, and CDK reads first.
-        self._session = aioboto3.Session(region_name=region or os.environ.get("AWS_REGION") or None)
+        with _translated("where it is"):
+            self._session = aioboto3.Session(region_name=region or os.environ.get("AWS_REGION") or None)
 
     @property
     def region(self) -> str:
@@ -366,7 +367,9 @@ class Cloud:
     @asynccontextmanager
     async def _client(self, name: str) -> AsyncIterator[Any]:
         _ = self.region
-        async with self._session.client(name) as client:  # type: ignore[call-overload]
+        async with AsyncExitStack() as stack:
+            with _translated(f"for {name}"):
+                client = await stack.enter_async_context(self._session.client(name))  # type: ignore[call-overload]
             yield client
 
 

@@ -152,8 +152,10 @@ class Deployment:
             self.tag,
         )
         argv = (self.tools.cdk_python, "-m", "cdk.app", "--out", str(self.home / "cdk.out"), *what)
+        # This process and that one run in different folders, and each would look for the file in its own.
+        env = {**self.tools.env, "BRANCHLINE_CONFIG": str(self.config.absolute())}
         keep_none = {"BRANCHLINE_AWS_BESIDE_CONCURRENCY": "0"} if self._no_room else {}
-        return Step(says="write the stacks", argv=argv, env={**self.tools.env, **keep_none})
+        return Step(says="write the stacks", argv=argv, env={**env, **keep_none})
 
     def _cdk(self, says: str, *stacks: str) -> Step:
         fixed = ("--app", str(self.home / "cdk.out"), "--require-approval", "never", "--no-notices")

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from contracts.config import FleetConfig
 from fleet.deploy.secrecy import refuse_secrets_of
 from fleet.problem import USAGE, Problem
@@ -163,7 +165,12 @@ def checked_config(path: Path) -> FleetConfig:
     """Projects and users of the file. Raises Problem for one that names nobody or holds a secret."""
     plain = read_toml(path)
     refuse_secrets_of(path, plain)
-    config = FleetConfig.model_validate(plain)
+    try:
+        config = FleetConfig.model_validate(plain)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise Problem(f"{path}: {place} is wrong: {first['msg']}. Correct it.", code=USAGE) from None
     if not config.project or not config.user:
         raise Problem(
             f"{path} names no project or no user: write [project.NAME] and [user.NAME] into it.", code=USAGE

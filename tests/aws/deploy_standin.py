@@ -19,6 +19,7 @@ def main(notes: str, tool: str, *given: str) -> int:
     said: dict[str, Any] = {"tool": tool, "given": given}
     said["stdin"] = sys.stdin.read() if "--password-stdin" in given else None
     said["regions"] = {name: os.environ.get(name) for name in REGIONS}
+    said["config"] = os.environ.get("BRANCHLINE_CONFIG")
     with Path(notes).open("a") as file:
         file.write(json.dumps(said) + "\n")
     if "fleet.asset" in given:

@@ -193,6 +193,51 @@ def test_a_fleet_whose_users_bring_keys_is_deployed_without_one(lab: Lab) -> Non
     assert lab.secret(names.MODEL_SECRET) == "made by AWS", "the one in the environment is somebody's own"
 
 
+def test_the_stacks_are_written_with_the_settings_that_were_read_here(lab: Lab) -> None:
+    """CDK runs in the checkout, and the command wherever somebody keeps their file."""
+    lab.run("deploy", "--yes", "--bootstrap")
+    (said,) = lab.noted("cdk-python")
+    assert said["config"] == str(lab.folder / "branchline.toml")
+
+
+def test_what_is_wrong_with_the_way_to_aws_is_one_sentence(lab: Lab) -> None:
+    nowhere = {"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}
+    for env, code, words in (
+        ({"AWS_PROFILE": "nobody"}, 2, "correct AWS_PROFILE, or unset it"),
+        ({**nowhere, "AWS_REGION": "eu west"}, 2, "AWS regions are called such as eu-central-1"),
+        (
+            {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"},
+            1,
+            "is the region spelled right, and is there a network",
+        ),
+        ({**nowhere, "AWS_REGION": REGION}, 2, "run this once with --bootstrap"),
+        ({**nowhere, "AWS_DEFAULT_REGION": REGION}, 2, "run this once with --bootstrap"),
+    ):
+        done = lab.run("deploy", "--yes", **env)
+        assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
+        assert words in done.stderr
+        assert "unexpected" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[aws\n", "cannot be read"),
+        ("[aws]\ncpuu = 3\n", "the setting aws.cpuu is not known"),
+        ('[project.a]\nrepoo = "r"\n', "project.a.repo is wrong: Field required"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_one_sentence_that_names_it(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    (tmp_path / "branchline.toml").write_text(text)
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "BRANCHLINE_HOME": str(tmp_path / "home")}
+    argv = [sys.executable, "-m", "fleet", "deploy", "--plan"]
+    done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=110)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert words in done.stderr
+
+
 def test_everything_goes_to_the_one_region_that_was_named(lab: Lab) -> None:
     named = ("--bootstrap", "--region", "eu-west-1")
     lab.run("deploy", "--yes", *named, AWS_REGION="us-west-1", AWS_DEFAULT_REGION="us-west-2")

@@ -2,9 +2,9 @@
 other choices make them.
 
 ``python -m tests.aws.variants FOLDER`` writes ``FOLDER/plain``, ``FOLDER/full``, ``FOLDER/keyless`` (where
-all users bring keys), ``FOLDER/named`` (with a domain alone, whose records are elsewhere), ``FOLDER/pool`` (which
-excludes what is chosen in ``full``), ``FOLDER/quiet`` (nobody who looks) and ``FOLDER/reasons.json``. One
-process for all, because what takes long is to start.
+all users bring keys), ``FOLDER/named`` (with a domain alone, whose records are elsewhere), ``FOLDER/pool``
+(which excludes what is chosen in ``full``), ``FOLDER/quiet`` (nobody who looks) and ``FOLDER/reasons.json``.
+One process for all, because what takes long is to start.
 """
 
 import json
