@@ -122,7 +122,7 @@ class Deployment:
         argv = (self.tools.build, *fixed, *(("--fresh",) if self.rebuild else ()))
         hint = (
             "see the lines above; a machine that is not ARM needs emulation, once:"
-            " docker run --privileged --rm tonistiigi/binfmt --install arm64"
+            f" {engine} run --privileged --rm docker.io/tonistiigi/binfmt --install arm64"
         )
         return Step(says="build the worker's image for arm64", argv=argv, hint=hint)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from contracts.config import FleetConfig
+from fleet import boxes
 from fleet.deploy.secrecy import refuse_secrets_of
 from fleet.problem import USAGE, Problem
 from fleet.settings import CONFIG_NAME, ROOT, read_toml
@@ -29,6 +30,7 @@ _IN_IMAGE = (
 )
 _PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
 LAMBDA_PYTHON = "3.13"
+_ENGINES: tuple[boxes.Name, ...] = ("docker", "podman")
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION", "CDK_DEFAULT_REGION")
 SECRETS = (
     "SLACK_SIGNING_SECRET",
@@ -79,11 +81,7 @@ def find_tools(*, home: Path, node: Path, region: str) -> Tools:
     """
     if given := os.environ.get("BRANCHLINE_DEPLOY_TOOLS"):
         return Tools(**json.loads(given), region=region)
-    engine = shutil.which("docker") or shutil.which("podman")
-    if engine is None:
-        raise Problem(
-            "there is neither docker nor podman, which build the worker's image: install one.", code=USAGE
-        )
+    engine = _engine(home)
     cdk = ROOT / "cdk" / "node_modules" / "aws-cdk" / "bin" / "cdk"
     python = home / "cdk-venv" / "bin" / "python"
     if not cdk.exists() or not python.exists():
@@ -188,6 +186,21 @@ def put_config(path: Path, *, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG_NAME).write_bytes(path.read_bytes())
     return folder
+
+
+def _engine(home: Path) -> str:
+    """The first that answers: a docker whose service does not run must not hide a podman that works."""
+    said = []
+    for name in _ENGINES:
+        try:
+            return str(shutil.which(boxes.find(state=home, wanted=name).name))
+        except Problem as problem:
+            said.append(problem.sentence.partition(",")[0].partition(";")[0])
+    raise Problem(
+        f"neither docker nor podman builds the worker's image here ({'; '.join(said)}): install one, or start"
+        " its service.",
+        code=USAGE,
+    )
 
 
 def _runs(python: str) -> bool:

@@ -57,4 +57,7 @@ async def run(step: Step, *, cwd: Path, stdin: str | None = None) -> None:
     await process.communicate(stdin.encode() if stdin is not None else None)
     if process.returncode != 0:
         hint = step.hint or "see the lines above"
-        raise Problem(f"this step failed ({step.says}): {hint}.", code=FAILED)
+        raise Problem(
+            f"this step failed ({step.says}): {hint}. Give the same command again, it goes on from here.",
+            code=FAILED,
+        )

@@ -66,10 +66,17 @@ def test_without_docker_and_podman_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(Problem, match="neither docker nor podman"):
+    with pytest.raises(
+        Problem, match=r"neither docker nor podman .*docker was not found; podman was not found"
+    ):
         parts.find_tools(home=tmp_path, node=tmp_path, region="eu-west-1")
-    (tmp_path / "podman").touch(mode=0o755)
+    for name, answer in (("docker", "exit 1"), ("podman", "echo 4.3.1")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{answer}\n")
+        (tmp_path / name).chmod(0o755)
     with pytest.raises(Problem, match=r"run \./scripts/deploy instead"):
+        parts.find_tools(home=tmp_path, node=tmp_path, region="eu-west-1")
+    (tmp_path / "podman").unlink()
+    with pytest.raises(Problem, match=r"docker does not answer.*start its service"):
         parts.find_tools(home=tmp_path, node=tmp_path, region="eu-west-1")
 
 
