@@ -1,7 +1,8 @@
 """What AWS says when it says no, as one sentence for a person. Asks nobody."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from botocore import exceptions as said
 from botocore.exceptions import BotoCoreError, ClientError
@@ -57,8 +58,17 @@ def _unasked(error: BotoCoreError, what: str) -> Problem:
             return Problem(f"{words}: correct AWS_PROFILE, or unset it.", code=USAGE)
         case said.InvalidRegionError():
             return Problem(f"{words}: AWS regions are called such as eu-central-1.", code=USAGE)
+        case said.WaiterError():
+            return Problem(f"AWS was asked {what} and did not get it done: {_reason(error)}.", code=FAILED)
         case said.EndpointConnectionError():
             return Problem(f"{words}: is the region spelled right, and is there a network?", code=FAILED)
     if isinstance(error, _NO_SESSION):
         return Problem(f"the AWS session cannot be used ({words}): {_SIGN_IN}.", code=USAGE)
     return Problem(f"AWS could not be asked {what}: {words}.", code=FAILED)
+
+
+def _reason(error: said.WaiterError) -> str:
+    """What CloudFormation says of its stack, where it says anything."""
+    last: Mapping[str, Any] = error.last_response
+    told = next((str(s.get("StackStatusReason", "")) for s in last.get("Stacks", ())), "").strip(" .")
+    return f"{told}; mend that and give the same command again" if told else str(error).rstrip(".")
