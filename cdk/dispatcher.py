@@ -145,7 +145,8 @@ class Dispatcher(Stack):
         """Workers are started beside, because ``page`` stands still once it has answered; and only there is
         its own address known, which workers ask for tokens."""
         self.page.add_environment("BRANCHLINE_START_FUNCTION", names.BESIDE)
-        public = self.settings.environment.get("BRANCHLINE_PUBLIC_URL")
+        known = {**named(self.settings), **self.settings.environment}
+        public = known.get("BRANCHLINE_PUBLIC_URL")
         base = f"{public.rstrip('/')}/" if public else self.url.url
         self.beside.add_environment("BRANCHLINE_TOKEN_URL", f"{base}internal/token")
 

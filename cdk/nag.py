@@ -59,8 +59,6 @@ REASONS: dict[str, dict[str, str]] = {
         f"IAM5[Resource::{_OURS}-dead]": _QUEUES,
         f"IAM5[Resource::{_ROLES}]": "A worker's role is made at first contact, behind the boundary and below"
         " this path alone.",
-        f"IAM5[Resource::{_ROLES.removesuffix('*')}slot_*]": "A slot of the warm pool has a name of"
-        " chance; its role goes with it. No other role below this path has a name like that.",
         f"IAM5[Resource::{_ARN}:ecs:{_HERE}:task-definition/branchline-worker:*]": "All revisions of the one"
         " family: each upgrade has another.",
         f"IAM5[Resource::{_ARN}:ecs:{_HERE}:task/branchline/*]": "Tasks have ids of chance; these are"

@@ -25,6 +25,7 @@ PYTHON = STATE / "cdk-venv" / "bin" / "python"
 STACKS = ("BranchlineData", "BranchlineWorkers", "BranchlineDispatcher", "BranchlineWatch")
 EDGE = "BranchlineEdge"
 """There with a domain alone."""
+IN_ORDER = (*STACKS[:-1], EDGE, STACKS[-1])
 SECONDS = 600
 """How long a test may take that synthesizes first, on a busy machine."""
 _GOES_IN = ("cdk/*.py", "contracts/*.py", "requirements-cdk.txt", "tests/aws/variants.py")

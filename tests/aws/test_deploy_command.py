@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pytest
 
 from cdk import settings as names
 from dispatcher.signin_records import digest
-from fleet.deploy.cloud import BOOTSTRAP, FILLED
+from fleet.deploy.cloud import BOOTSTRAP, FILLED, Image
 from fleet.deploy.cloud import Cloud as Account
 from fleet.deploy.deploy import Deployment, Place, make_account
 from fleet.deploy.parts import Tools
@@ -130,9 +131,10 @@ def test_a_plan_says_every_step_and_asks_nobody(tmp_path: Path) -> None:
 def steps(folder: Path, *, has_edge: bool, **settings: str) -> list[str]:
     """What a deployment would do, step by step, without asking anybody."""
     (folder / "branchline.toml").write_text(CONFIG)
+    image = Image(tag="t", pushed=datetime.now(UTC))
     deployment = Deployment(
         settings=names.AwsSettings(**settings),
-        place=Place(account="1", region=REGION, has_image=True, has_edge=has_edge),
+        place=Place(account="1", region=REGION, image=image, has_edge=has_edge),
         tools=Tools.named(),
         cloud=Account(region=REGION),
         config=folder / "branchline.toml",

@@ -20,7 +20,7 @@ from contracts.words import ThreadId, WorkerId
 from dispatcher.signin_records import digest
 from fleet.standin.keys import new_private_key
 from fleet.standin.slack import SECRET
-from tests.aws.assembly import SECONDS, Assembly, synthesized
+from tests.aws.assembly import EDGE, SECONDS, Assembly, synthesized
 from tests.aws.engine_stacks import SERVICES, Cloud, known
 from tests.fakes.dispatcher import FakeLauncher, running_dispatcher, running_launcher
 from tests.fakes.engine import REGION, fresh_account, running_engine, wait_until
@@ -55,7 +55,9 @@ def test_everything_is_deployed_as_it_is(cloud: Cloud, plain: Assembly) -> None:
 def test_every_other_choice_is_deployed_as_it_is_too(cloud: Cloud) -> None:
     for folder in (p.parent for p in synthesized().glob("*/manifest.json")):
         chosen, other = Assembly(folder), Cloud(url=cloud.url, account=fresh_account())
-        written = {name: len(known(template.resources)) for name, template in chosen.templates.items()}
+        # A domain's stack has a test of its own: its zone has to be there.
+        templates = {name: t for name, t in chosen.templates.items() if name != EDGE}
+        written = {name: len(known(template.resources)) for name, template in templates.items()}
         assert other.deploy(chosen) == written, folder.name
 
 

@@ -97,7 +97,7 @@ def test_some_lambdas_are_kept_for_the_sweep_whatever_open_pages_do(plain: Assem
 
 
 def test_workers_are_started_beside_and_told_where_tokens_are(plain: Assembly, full: Assembly) -> None:
-    for assembly, base in ((plain, "${PageFunctionUrl.FunctionUrl}"), (full, "https://fleet.example/")):
+    for assembly, base in ((plain, "${PageFunctionUrl.FunctionUrl}"), (full, "https://fleet.example.com/")):
         page, beside = (named(assembly, name) for name in ("page", "beside"))
         assert page["BRANCHLINE_START_FUNCTION"] == names.BESIDE
         assert "BRANCHLINE_TOKEN_URL" not in page

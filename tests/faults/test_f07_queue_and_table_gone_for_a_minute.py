@@ -159,11 +159,11 @@ def test_a_fleet_loses_nothing_and_works_again(
     fleet: OutageFleet, capsys: pytest.CaptureFixture[str], how: str, seconds: float
 ) -> None:
     go = fleet.folder / "go"
-    workers = fleet.pids("-m worker")
     first = f"do: write a.txt one\n{until_there(go)}\ndo: write a2.txt two"
     wait_until(lambda: fleet.accepts("a-1", thread="a", text=first))
     wait_until(lambda: fleet.accepts("a-2", thread="a", text="do: write a3.txt three"))
     fleet.wait_for("a", "turn.tool", count=3)
+    workers = fleet.pids("-m worker")
     with outage(fleet, capsys, how=how, seconds=seconds):
         assert not fleet.accepts("b-1", thread="b", text="do: write b.txt bee")
     back = monotonic()

@@ -1,6 +1,7 @@
 """As on AWS, without an account: users who bring keys of their own work with those and with no others."""
 
 import asyncio
+import base64
 import json
 import os
 import queue
@@ -14,8 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
-from fleet.remotes import serving
+from fleet.serving import served
+from fleet.standin import github_git
 from tests.fakes.ecs import Refusal
 from tests.fakes.engine import REGION, ROOT, aws_client, fresh_account, wait_until
 from tests.integration.cloud_lab import SECONDS, Cloud, cloud_of_processes
@@ -70,6 +76,28 @@ class Keys:
         return threads + self.cloud.fargate.logs() + self.cloud.function.logs()
 
 
+def _private(repository: Path, *, password: str) -> Starlette:
+    """Git over HTTP for whoever knows the password, whatever the name."""
+
+    async def answer(request: Request) -> Response:
+        given = base64.b64decode(request.headers.get("authorization", "").removeprefix("Basic ")).decode()
+        if given.partition(":")[2] != password:
+            return Response(status_code=401, headers={"WWW-Authenticate": 'Basic realm="private"'})
+        done = await asyncio.to_thread(
+            github_git.serve,
+            repository,
+            method=request.method,
+            tail=f"/{request.path_params['path']}".removeprefix(str(repository)),
+            query=request.url.query,
+            content_type=request.headers.get("content-type", ""),
+            encoding=request.headers.get("content-encoding", ""),
+            body=await request.body(),
+        )
+        return Response(done.body, status_code=done.status, headers=dict(done.headers))
+
+    return Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])])
+
+
 @contextmanager
 def over_http(repository: Path, *, password: str) -> Iterator[str]:
     """The repository's address, for whoever knows the password."""
@@ -77,7 +105,7 @@ def over_http(repository: Path, *, password: str) -> Iterator[str]:
 
     async def serve() -> None:
         ended, loop = asyncio.Event(), asyncio.get_running_loop()
-        async with serving([repository], secret=password) as url:
+        async with served(_private(repository, password=password)) as url:
             told.put((f"{url}{repository}", lambda: loop.call_soon_threadsafe(ended.set)))
             await ended.wait()
 

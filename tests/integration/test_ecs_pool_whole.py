@@ -1,8 +1,6 @@
 """The warm pool as on AWS, without an account: a slot that waits answers the first message in place of a task
 that would have to be started, is that worker until it leaves, and another one waits in its stead."""
 
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,8 +87,7 @@ def test_a_slot_answers_the_message_leaves_as_its_worker_and_the_next_one_takes_
 
 def test_a_slot_that_has_died_is_passed_over_and_a_pool_that_fails_hinders_nobody(cloud: Cloud) -> None:
     waiting(cloud, count=1)
-    for process in cloud.fargate.processes():
-        os.killpg(process, signal.SIGKILL)
+    cloud.fargate.lose()
     wait_until(lambda: len(cloud.fargate.codes) == 1, seconds=SECONDS)
     full = Refusal(action="RunTask", code="ClientException", message="Capacity is unavailable", times=1)
     broken = Refusal(action="DeleteRolePolicy", code="ServiceFailure", status=500, times=100)

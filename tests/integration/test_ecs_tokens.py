@@ -2,9 +2,8 @@
 it asks the dispatcher for; and the function that answers has workers started by the one beside it."""
 
 import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from fleet.standin.github import GitHubStandin, running_github
 from tests.fakes.dispatcher import REGION, running_dispatcher
 from tests.fakes.ecs import EcsWire, Refusal, ecs_environment, prepare
 from tests.fakes.engine import EngineProcess, fresh_account, running_engine, wait_until
-from tests.fakes.fargate import fargate
+from tests.fakes.fargate import Processes
 from tests.fakes.lambda_events import http_event
 from tests.fakes.model import serving_model
 from tests.fakes.runtime_api import LambdaFunction
@@ -89,19 +88,10 @@ def test_a_private_repository_is_cloned_and_pushed_to_with_tokens_of_the_app(
     engine: EngineProcess, wire: LambdaWire, tmp_path: Path
 ) -> None:
     account, port = fresh_account(), any_free()
-    boundary = prepare(url=engine.url, account=account)
     with running_github() as github, serving_model() as model:
         repo = github.world.add_repo("acme/site")
         repo.folder = bare_remote(tmp_path / "git")
-        told = {
-            **ecs_environment(boundary),
-            **app_of(github),
-            "BRANCHLINE_PORT": str(port),
-            "BRANCHLINE_TOKEN_URL": f"http://127.0.0.1:{port}/internal/token",
-            "BRANCHLINE_REPO": github.clone_url("acme/site"),
-        }
         of_tasks = {
-            **{k: os.environ[k] for k in ("PATH", "HOME", "LANG", "TMPDIR") if k in os.environ},
             "AWS_ENDPOINT_URL": wire.url,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": account,
@@ -110,10 +100,17 @@ def test_a_private_repository_is_cloned_and_pushed_to_with_tokens_of_the_app(
             "ANTHROPIC_API_KEY": "not-a-key",
             "BRANCHLINE_PREVIEW_PORT": str(any_free()),
         }
-        where: Any = {"url": engine.url, "account": account, "folder": tmp_path / "tasks", "env": of_tasks}
+        boundary = prepare(url=engine.url, account=account, environment=of_tasks)
+        told = {
+            **ecs_environment(boundary),
+            **app_of(github),
+            "BRANCHLINE_PORT": str(port),
+            "BRANCHLINE_TOKEN_URL": f"http://127.0.0.1:{port}/internal/token",
+            "BRANCHLINE_REPO": github.clone_url("acme/site"),
+        }
         with (
             running_dispatcher(wire.url, account=account, cwd=tmp_path, **told) as dispatcher,
-            fargate(**where) as tasks,
+            closing(Processes(url=engine.url, account=account, folder=tmp_path / "tasks")) as tasks,
         ):
             body = {"text": "Write it\ndo: write a.txt one\ndo: say Done.", "thread_id": "t1"}
             httpx.post(f"{dispatcher.url}/v1/threads", json=body, timeout=30).raise_for_status()

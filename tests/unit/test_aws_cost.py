@@ -67,7 +67,7 @@ def test_a_domain_costs_its_previews_and_a_secret() -> None:
     count = loads * 30
     by_hand = count * 4 * 0.5 * 0.01 + count * (1 + 0.01 / 10_000) + loads * 1500 / 1e6 * 0.085
     assert lines["Previews (CloudFront, Lambda)"] == pytest.approx(by_hand)
-    assert lines["Secrets, alarms, images"] == 4 * 10 + 2
+    assert lines["Secrets, alarms, images"] == 5 * 10 + 2
 
 
 def test_a_larger_disk_costs_by_the_hour_and_twenty_gigabytes_do_not() -> None:
