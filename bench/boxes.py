@@ -1,7 +1,7 @@
 """How soon workers in containers serve people who write at the same moment, and what memory that takes.
 
-A real `branchline up --runtime podman` with one project for each worker and the scripted model; nobody's
-container runs before the messages are posted but the first worker's. Prints a table; ``--json`` prints the
+A real `branchline up --runtime podman` with sign-in, one project, as many users as workers, and the scripted
+model; nobody's container runs before the messages are posted. Prints a table; ``--json`` prints the
 numbers.
 """
 
@@ -27,17 +27,19 @@ _UNITS = {"B": 1e-6, "kB": 1e-3, "MB": 1.0, "GB": 1e3}
 def measure(workers: int) -> dict[str, Any]:
     """Seconds from the message to each step, for each worker, and megabytes of each container."""
     folder = Path(tempfile.mkdtemp(prefix="branchline-bench-"))
-    projects = [f"p{number}" for number in range(workers)]
+    users = [f"user{number}" for number in range(workers)]
     engine = image()
     with serving_model() as model:
-        place = Boxes(folder, model_url=model.url, engine=engine, projects=projects)
+        place = Boxes(folder, model_url=model.url, engine=engine, projects=["site"], users=users)
         try:
             place.fleet.up()
+            place.sign_in()
             began = time.monotonic()
-            sent = {p: place.post(f"do: write {p}.txt x\ndo: say Done.", project=p) for p in projects}
-            ended = {p: place.fleet.final(p, message)["type"] for p, message in sent.items()}
+            text = "do: write {}.txt x\ndo: say Done."
+            sent = {u: place.post(text.format(u), project="site", user=u) for u in users}
+            ended = {u: place.fleet.final(u, message)["type"] for u, message in sent.items()}
             whole = time.monotonic() - began
-            steps = [_steps(place.fleet.events(p)) for p in projects]
+            steps = [_steps(place.fleet.events(u)) for u in users]
             memory = [_megabytes(place, worker) for worker in place.workers()]
             stopping = time.monotonic()
             status = place.fleet.stop()

@@ -16,28 +16,49 @@ _SERVE = 'exec python3 -m http.server \\"$PORT\\" --bind \\"$HOST\\"'
 
 
 class Boxes:
-    """A fleet whose workers run in containers, one for each of its projects."""
+    """A fleet whose workers run in containers, one for each of its projects and users. ``users``: people who
+    sign in; without them there is one who does not."""
 
     def __init__(
-        self, folder: Path, *, model_url: str, engine: boxes.Engine, projects: Sequence[str] = ("one", "two")
+        self,
+        folder: Path,
+        *,
+        model_url: str,
+        engine: boxes.Engine,
+        projects: Sequence[str] = ("one", "two"),
+        users: Sequence[str] = (),
     ) -> None:
-        self.engine = engine
+        self.engine, self.users = engine, users
+        self._tokens: dict[str, str] = {}
         self.remotes = {name: bare_remote(folder / name) for name in projects}
         config = folder / "branchline.toml"
         tables = [
             f'[project.{name}]\nclient = "local"\nrepo = "{remote}"\npreview.command = "{_SERVE}"\n'
             for name, remote in self.remotes.items()
         ]
-        config.write_text("".join(tables) + f"[user.local]\nprojects = {json.dumps(list(projects))}\n")
+        tables += [f"[user.{u}]\nprojects = {json.dumps(list(projects))}\n" for u in users or ("local",)]
+        config.write_text("".join(tables))
         self.fleet = Fleet(
             folder, ANTHROPIC_BASE_URL=model_url, ANTHROPIC_API_KEY="not-a-key", BRANCHLINE_RUNTIME="podman",
             BRANCHLINE_IMAGE=IMAGE, BRANCHLINE_CONFIG=str(config), GITHUB_TOKEN="of-no-use-there",
+            BRANCHLINE_LOGIN="accounts" if users else "none",
         )  # fmt: skip
 
-    def post(self, text: str, *, project: str) -> str:
-        """A message for the project's thread, which bears its name."""
-        body = {"thread_id": project, "project": project, "text": text}
-        answer = self.fleet.api.post("/v1/threads", json=body)
+    def sign_in(self) -> None:
+        """Be the one who runs the fleet from now on, and give each user a token."""
+        operator = json.loads((self.fleet.home / "operator.json").read_text())["token"]
+        self.fleet.api.headers["authorization"] = f"Bearer {operator}"
+        for user in self.users:
+            given = {"name": "bench", "user": user, "scopes": ["read", "write"]}
+            made = self.fleet.api.post("/v1/tokens", json=given)
+            made.raise_for_status()
+            self._tokens[user] = str(made.json()["token"])
+
+    def post(self, text: str, *, project: str, user: str | None = None) -> str:
+        """A message for a thread that bears the name of its user, or of its project."""
+        body = {"thread_id": user or project, "project": project, "text": text}
+        headers = {"authorization": f"Bearer {self._tokens[user]}"} if user else {}
+        answer = self.fleet.api.post("/v1/threads", json=body, headers=headers)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["message_id"])
 
@@ -57,8 +78,9 @@ class Boxes:
         shutil.rmtree(self.fleet.home, ignore_errors=True)
 
     def workers(self) -> list[WorkerId]:
-        """Their ids, in the order of the projects."""
+        """Their ids, in the order of the projects, and of the users in each."""
         return [
-            names.worker_id(client=ClientId("local"), project=ProjectId(name), user=UserId("local"))
+            names.worker_id(client=ClientId("local"), project=ProjectId(name), user=UserId(user))
             for name in self.remotes
+            for user in self.users or ("local",)
         ]
