@@ -174,9 +174,7 @@ async def _rest(plan: Plan, fleet: Fleet, history: History) -> None:
     await until(lambda: not any(sum(fleet.deliveries(s)) for s in fleet.seats), seconds=patience)
     await until(lambda: not any(map(fleet.dead_letters, fleet.seats)), seconds=patience)
     fleet.history.add("bench", "rest")
-    for seat in fleet.seats:
-        seat.resting = True
-    await fleet.leave()
+    await fleet.come_back()
 
 
 async def _tell(fleet: Fleet, traffic: Traffic, villain: Villain) -> None:

@@ -189,6 +189,19 @@ class Fleet:
             url = self.sqs.get_queue_url(QueueName=names.queue(self.places.worker(seat.project)))["QueueUrl"]
             self.sqs.send_message(QueueUrl=url, MessageBody=pointer)
 
+    async def come_back(self) -> None:
+        """Start a worker on each disk that the last one of its seat did not sit on: what an owner could not
+        push before it died is on its disk alone, and goes to the remote when somebody comes back there."""
+        for seat in self.seats:
+            seat.resting = True
+        await self.leave()
+        for seat in self.seats:
+            for disk in [d for d in seat.cleanly if d != seat.last_disk]:
+                member = seat.start(disk=disk, healthy=True)
+                if not await until(lambda m=member: m.is_ready or not m.alive, seconds=60):  # type: ignore[misc]
+                    self.history.note(f"{seat.worker} (pid {member.pid}) did not come back to disk {disk}")
+                await self.leave()
+
     async def leave(self) -> None:
         """Ask all workers to leave and wait for their end; one that takes longer than a minute is noted."""
         for seat in self.seats:

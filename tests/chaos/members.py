@@ -92,6 +92,11 @@ class Member:
         """The epoch a worker took."""
         return next((int(str(e["epoch"])) for e in self.said() if e.get("action") == "lease_taken"), None)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether a worker has its checkout, and has brought to the remote what its disk alone had."""
+        return any(e.get("action") == "worker_ready" for e in self.said())
+
 
 class EngineMember(Member):
     """The embedded engine, restarted on the same state and port."""
