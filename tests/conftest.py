@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.fakes.engine import fresh_account, running_engine
 
 # A shared machine is no judge of a single example's time.
-settings.register_profile("branchline", deadline=None)
+# Both are times, and a machine that others use as well has none to promise.
+settings.register_profile("branchline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("branchline")
 
 
