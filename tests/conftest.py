@@ -7,8 +7,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.fakes.engine import fresh_account, running_engine
 
-# A shared machine is no judge of a single example's time.
-# Both are times, and a machine that others use as well has none to promise.
+# A shared machine is no judge of the time that an example takes, or that making one takes.
 settings.register_profile("branchline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("branchline")
 
