@@ -176,9 +176,14 @@ def test_work_that_nobody_took_up_for_long_ends_as_failed_and_wakes_nobody_any_m
         site.post("this too", thread_id="a")
         launcher.running.clear()
         wait_until(lambda: looked(site) >= 1 and WORKER in launcher.running)
-        set_looks(site, LOOKS - 1)
         launcher.running.clear()
-        wait_until(lambda: [e["type"] for e in site.events("a")][-2:] == ["turn.failed"] * 2)
+
+        def given_up() -> bool:
+            if 0 < looked(site) < LOOKS - 1:  # a look that was under way writes its own count over ours
+                set_looks(site, LOOKS - 1)
+            return [e["type"] for e in site.events("a")][-2:] == ["turn.failed"] * 2
+
+        wait_until(given_up, seconds=30)
         assert site.items(f"worker#{WORKER}", "open#") == []
         shown = site.client.get("/v1/threads/a").json()
         assert (shown["state"], [m["outcome"] for m in shown["messages"]]) == ("idle", ["failed"] * 2)
