@@ -94,7 +94,7 @@ class Member:
 
     @property
     def is_ready(self) -> bool:
-        """Whether a worker has its checkout, and has brought to the remote what its disk alone had."""
+        """Whether a worker has its checkout, and has tried to bring to the remote what its disk alone had."""
         return any(e.get("action") == "worker_ready" for e in self.said())
 
 
